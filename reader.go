@@ -1,0 +1,182 @@
+package gotalk
+
+import (
+	"io"
+	"os"
+	"time"
+)
+
+const (
+	minReadBuffer = 2 << 10  // what an idle connection holds
+	maxReadBuffer = 64 << 10 // what a busy one may grow to
+	payloadStep   = 64 << 10 // the memory that a payload's claim alone is worth, and what must arrive per timeout
+)
+
+// msgReader takes messages apart that come in over a connection. It is used by one goroutine, the connection's reader.
+// One read of the connection may bring many messages: they are parsed where they lie.
+type msgReader struct {
+	src      io.Reader
+	deadline func(time.Time) error // nil when src knows no deadlines
+
+	buf      []byte // what was read is buf[from:to]
+	from, to int
+
+	idleTimeout time.Duration // how long the peer may take to begin a message; 0 means for ever
+	timeout     time.Duration // how long it may take for the rest of it, or for each step of a large payload
+
+	armed    time.Time     // when the deadline was last set
+	armedFor time.Duration // and for how long; 0 when none is set
+}
+
+// next returns the header of the next message. Its name is valid until the next call of any method. The message's
+// payload must be taken by payload or skip before the next header.
+func (r *msgReader) next() (header, error) {
+	for began := false; ; {
+		h, n, err := parseHeader(r.buf[r.from:r.to])
+		if err != nil {
+			return h, err
+		}
+		if n > 0 {
+			r.from += n
+			return h, nil
+		}
+		if r.idle() {
+			r.arm(r.idleTimeout)
+		} else if !began {
+			began = true
+			r.arm(r.timeout)
+		}
+		if err := r.fill(headerSize(r.buf[r.from:r.to])); err != nil {
+			return h, err
+		}
+	}
+}
+
+// idle tells whether the next message has not begun to arrive.
+func (r *msgReader) idle() bool { return r.from == r.to }
+
+// version reads the peer's protocol version.
+func (r *msgReader) version() (b [len(versionText)]byte, err error) {
+	for r.to-r.from < len(b) {
+		if err := r.fill(len(b)); err != nil {
+			copy(b[:], r.buf[r.from:r.to])
+			return b, err
+		}
+	}
+	r.from += copy(b[:], r.buf[r.from:])
+	return b, nil
+}
+
+// fill reads once, after making room for want unparsed bytes.
+func (r *msgReader) fill(want int) error {
+	if r.from == r.to {
+		r.from, r.to = 0, 0
+	}
+	switch {
+	case len(r.buf) == 0:
+		r.buf = make([]byte, max(minReadBuffer, want))
+	case want > len(r.buf):
+		r.move(make([]byte, want))
+	case r.from+want > len(r.buf) || r.to == len(r.buf):
+		r.move(r.buf)
+	}
+	n, err := r.src.Read(r.buf[r.to:])
+	r.to += n
+	if n > 0 {
+		// A read that fills the buffer says that more is waiting: the next one may take more of it at once.
+		if r.to == len(r.buf) && len(r.buf) < maxReadBuffer {
+			r.move(make([]byte, min(4*len(r.buf), maxReadBuffer)))
+		}
+		return nil
+	}
+	if err == nil {
+		return io.ErrNoProgress
+	}
+	return err
+}
+
+// move makes buf the buffer, with the unparsed bytes at its start.
+func (r *msgReader) move(buf []byte) {
+	r.to = copy(buf, r.buf[r.from:r.to])
+	r.from, r.buf = 0, buf
+}
+
+// payload reads the payload of size bytes that follows a header. The slice is the caller's; it is nil when size is 0.
+// Its memory grows as bytes arrive, never more than fourfold what came or one step ahead.
+func (r *msgReader) payload(size uint32) ([]byte, error) {
+	if size == 0 {
+		return nil, nil
+	}
+	have := min(r.to-r.from, int(size))
+	room := int(size)
+	if room > have && room > payloadStep {
+		room = max(payloadStep, have)
+	}
+	p := make([]byte, room)
+	copy(p, r.buf[r.from:r.from+have])
+	r.from += have
+	for step := 0; have < int(size); {
+		if have >= step {
+			step = have + payloadStep
+			r.arm(r.timeout)
+		}
+		if have == len(p) {
+			p = append(make([]byte, 0, min(4*have, int(size))), p...)
+			p = p[:cap(p)]
+		}
+		n, err := r.src.Read(p[have:])
+		if n == 0 {
+			if err == nil || err == io.EOF {
+				err = io.ErrUnexpectedEOF
+			}
+			return nil, err
+		}
+		have += n
+	}
+	return p[:size:size], nil
+}
+
+// skip drops the payload of size bytes that follows a header.
+func (r *msgReader) skip(size uint32) error {
+	for left, step := int64(size), int64(size); ; {
+		n := min(int64(r.to-r.from), left)
+		r.from += int(n)
+		left -= n
+		if left == 0 {
+			return nil
+		}
+		if left <= step {
+			step = left - payloadStep
+			r.arm(r.timeout)
+		}
+		if err := r.fill(1); err != nil {
+			if err == io.EOF {
+				err = io.ErrUnexpectedEOF
+			}
+			return err
+		}
+	}
+}
+
+// arm gives the reads that follow d in all; 0 means that they may wait for ever. Setting a deadline costs as much as
+// reading a small message, so one that was set lately stays; it is set a little late to make up for that.
+func (r *msgReader) arm(d time.Duration) {
+	if r.deadline == nil || d == 0 && r.armedFor == 0 {
+		return
+	}
+	if d == 0 {
+		r.armedFor = 0
+		r.deadline(time.Time{})
+		return
+	}
+	if now := time.Now(); d != r.armedFor || now.Sub(r.armed) > d/16 {
+		r.armed, r.armedFor = now, d
+		r.deadline(now.Add(d + d/16))
+	}
+}
+
+// isTimeout tells whether err is that of a read or write whose deadline passed.
+func isTimeout(err error) bool {
+	t, ok := err.(interface{ Timeout() bool })
+	return ok && t.Timeout() || err == os.ErrDeadlineExceeded
+}

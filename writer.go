@@ -1,0 +1,406 @@
+package gotalk
+
+import (
+	"context"
+	"io"
+	"net"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	lendSize    = 16 << 10  // a payload over this is written from the caller's slice instead of being copied
+	writeStep   = 256 << 10 // what the peer must take within the write timeout
+	keepBuffer  = 64 << 10  // a larger write buffer is not used again
+	flushRounds = 4         // writes that a caller makes for others before another goroutine takes over
+	maxPosted   = 4 << 20   // bytes of what did not wait for room: past it the peer floods us and takes no answers
+)
+
+// message is one that is to be written.
+type message struct {
+	t       MsgType // 0: the payload alone, as it is
+	id      msgID
+	name    string
+	wait    uint32 // a heartbeat's load
+	size    uint32 // a heartbeat's time or a protocol error's code; otherwise the payload's size is taken
+	payload []byte
+}
+
+func (m *message) appendHeader(b []byte) []byte {
+	size := m.size
+	if m.t != MsgTypeHeartbeat && m.t != MsgTypeProtocolError {
+		size = uint32(len(m.payload))
+	}
+	return appendHeader(b, m.t, m.id, m.name, m.wait, size)
+}
+
+// msgWriter is the only code that writes to a connection. Callers append to a buffer under the lock. The first one in
+// becomes the flusher: it takes what is there and writes it outside the lock, while others go on appending, until
+// nothing is left. So one call alone costs one write, and many share one. A caller that must not be held up, because
+// its context may end or because it is the reader, starts a goroutine for the flushing instead, which ends when nothing
+// is left. All methods may be called concurrently.
+type msgWriter struct {
+	conn     io.Writer
+	deadline func(time.Time) error // nil when conn knows no deadlines
+	giveUp   func()                // closes the connection: what ends a write where there are no deadlines
+	onRoom   func()                // called without locks when unsent has come back to its bound
+	framing  framing
+	lend     bool // conn can write several slices at once
+
+	inFlight  atomic.Int32 // calls and handlers under way, whose bytes may soon join those of others
+	unsent    atomic.Int64 // bytes that wait to be written or are being written; changed under mu
+	maxUnsent atomic.Int64
+
+	mu        sync.Mutex
+	timeout   time.Duration
+	queue     []segment // what to write, in order, before tail
+	spare     []segment // empty, to become the next queue
+	tail      *buffer   // the last of it, which the next message is appended to; nil when empty
+	queued    int64     // bytes ever appended
+	written   int64     // bytes ever written
+	posted    int       // bytes in queue and tail that did not wait for room
+	flushing  bool
+	closed    error         // no message is taken any more; what is there is still written
+	failed    error         // the connection is broken
+	wake      chan struct{} // closed after each write, for those who wait; nil when nobody does
+	onDrained func()        // called once when closed and all is written
+
+	// Owned by the flusher.
+	slices   [][]byte
+	armed    time.Time
+	armedFor time.Duration
+}
+
+// segment is a part of what is to be written: a buffer of the writer's, or a slice lent by a caller who waits.
+type segment struct {
+	buf  *buffer
+	lent []byte
+}
+
+type buffer struct{ b []byte }
+
+var buffers = sync.Pool{New: func() any { return &buffer{make([]byte, 0, 1<<10)} }}
+
+// send writes a message. It waits while too much is unsent, and while a large payload is written from m's slice. When
+// ctx can end, so that send must be able to return at any time, it neither lends the slice nor writes by itself. When
+// send returns, the payload is the caller's again; an error of a write that is still to come ends the connection.
+func (w *msgWriter) send(ctx context.Context, m *message) error {
+	if len(m.payload) > maxSize {
+		return oversize(len(m.payload))
+	}
+	mayBlock := ctx.Done() == nil
+	w.mu.Lock()
+	for w.closed == nil && w.overfull() {
+		if err := w.waitLocked(ctx); err != nil {
+			w.mu.Unlock()
+			return err
+		}
+	}
+	if w.closed != nil {
+		defer w.mu.Unlock()
+		return w.closed
+	}
+	lent := w.appendLocked(m, mayBlock)
+	end := w.queued
+	flush := !w.flushing
+	w.flushing = true
+	w.mu.Unlock()
+
+	if flush {
+		if !mayBlock {
+			go w.flush() // ends when all is written or the connection broken
+			return nil
+		}
+		w.flush()
+	} else if !lent {
+		return nil
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for lent && w.written < end && w.failed == nil {
+		w.waitLocked(ctx)
+	}
+	if w.written < end {
+		return w.failed
+	}
+	return nil
+}
+
+// post appends a message without ever waiting: for the read loop and for timers. It fails when the peer has let far
+// more than the bound pile up.
+func (w *msgWriter) post(m *message) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed != nil {
+		return w.closed
+	}
+	if w.posted > maxPosted {
+		return &timeoutError{"the peer does not read what is sent to it"}
+	}
+	before := w.queued
+	w.appendLocked(m, false)
+	w.posted += int(w.queued - before)
+	w.flushSoonLocked()
+	return nil
+}
+
+// postRaw appends bytes that go out as they are: WebSocket control frames.
+func (w *msgWriter) postRaw(b []byte) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed != nil {
+		return w.closed
+	}
+	if w.posted > maxPosted {
+		return &timeoutError{"the peer does not read what is sent to it"}
+	}
+	w.tailLocked().b = append(w.tail.b, b...)
+	w.countLocked(len(b))
+	w.posted += len(b)
+	w.flushSoonLocked()
+	return nil
+}
+
+// overfull tells whether more is unsent than the bound allows.
+func (w *msgWriter) overfull() bool { return w.unsent.Load() > w.maxUnsent.Load() }
+
+func (w *msgWriter) flushSoonLocked() {
+	if !w.flushing {
+		w.flushing = true
+		go w.flush() // ends when all is written or the connection broken
+	}
+}
+
+// waitLocked waits for the next write to end, for close, or for ctx. It gives up the lock meanwhile.
+func (w *msgWriter) waitLocked(ctx context.Context) error {
+	if w.wake == nil {
+		w.wake = make(chan struct{})
+	}
+	wake := w.wake
+	w.mu.Unlock()
+	defer w.mu.Lock()
+	select {
+	case <-wake:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (w *msgWriter) wakeLocked() {
+	if w.wake != nil {
+		close(w.wake)
+		w.wake = nil
+	}
+}
+
+func (w *msgWriter) tailLocked() *buffer {
+	if w.tail == nil {
+		w.tail = buffers.Get().(*buffer)
+	}
+	return w.tail
+}
+
+func (w *msgWriter) countLocked(n int) {
+	w.queued += int64(n)
+	w.unsent.Add(int64(n))
+}
+
+// appendLocked appends a message, and tells whether its payload is lent instead of copied.
+func (w *msgWriter) appendLocked(m *message, mayLend bool) (lent bool) {
+	t := w.tailLocked()
+	before := len(t.b)
+	if m.t != 0 {
+		if w.framing == unframed {
+			t.b = m.appendHeader(t.b)
+		} else {
+			// The header's size is known only afterwards; it is at most what a frame's first length form takes twice over.
+			var room [64]byte
+			t.b = w.appendFrame(t.b, m.appendHeader(room[:0]))
+		}
+	}
+	if len(m.payload) == 0 {
+		w.countLocked(len(t.b) - before)
+		return false
+	}
+	if !mayLend || !w.lend || len(m.payload) <= lendSize {
+		if w.framing == unframed {
+			t.b = append(t.b, m.payload...)
+		} else {
+			t.b = w.appendFrame(t.b, m.payload)
+		}
+		w.countLocked(len(t.b) - before)
+		return false
+	}
+	if w.framing != unframed {
+		t.b, _ = appendFrameHeader(t.b, w.framing, len(m.payload))
+	}
+	w.countLocked(len(t.b) - before + len(m.payload))
+	w.queue = append(w.queue, segment{buf: t}, segment{lent: m.payload})
+	w.tail = nil
+	return true
+}
+
+// appendFrame appends p as one WebSocket message.
+func (w *msgWriter) appendFrame(b, p []byte) []byte {
+	b, key := appendFrameHeader(b, w.framing, len(p))
+	b = append(b, p...)
+	if w.framing == clientFraming {
+		mask(b[len(b)-len(p):], key)
+	}
+	return b
+}
+
+// flush writes until nothing is left. The caller has set flushing.
+func (w *msgWriter) flush() {
+	if w.inFlight.Load() > 1 {
+		runtime.Gosched() // neighbours that are about to append can share this write
+	}
+	w.mu.Lock()
+	for round := 1; w.failed == nil && w.queued > w.written; round++ {
+		if round > flushRounds {
+			w.mu.Unlock()
+			go w.flush() // ends when all is written or the connection broken
+			return
+		}
+		if w.tail != nil {
+			w.queue = append(w.queue, segment{buf: w.tail})
+			w.tail = nil
+		}
+		taken, n, timeout := w.queue, w.queued-w.written, w.timeout
+		w.queue, w.spare, w.posted = w.spare, nil, 0
+		w.mu.Unlock()
+
+		err := w.write(taken, timeout)
+		for i, s := range taken {
+			if s.buf != nil && cap(s.buf.b) <= keepBuffer {
+				s.buf.b = s.buf.b[:0]
+				buffers.Put(s.buf)
+			}
+			taken[i] = segment{}
+		}
+
+		w.mu.Lock()
+		if cap(taken) <= 64 {
+			w.spare = taken[:0]
+		}
+		if err != nil {
+			w.failed = err
+			if w.closed == nil {
+				w.closed = err
+			}
+			w.queue, w.tail = nil, nil
+			break
+		}
+		w.written += n
+		wasOverfull := w.overfull()
+		w.unsent.Add(-n)
+		w.wakeLocked()
+		if wasOverfull && !w.overfull() {
+			w.mu.Unlock()
+			w.onRoom()
+			w.mu.Lock()
+		}
+	}
+	if w.failed != nil {
+		w.unsent.Store(0)
+	}
+	w.flushing = false
+	w.wakeLocked()
+	failed, drained := w.failed, w.onDrained
+	w.onDrained = nil
+	w.mu.Unlock()
+	if drained != nil {
+		drained()
+	} else if failed != nil {
+		w.giveUp()
+	}
+}
+
+// write writes all of the segments, in steps that the peer must take within the timeout each.
+func (w *msgWriter) write(segments []segment, timeout time.Duration) error {
+	slices := w.slices[:0]
+	for _, s := range segments {
+		if s.buf != nil {
+			s.lent = s.buf.b
+		}
+		if len(s.lent) > 0 {
+			slices = append(slices, s.lent)
+		}
+	}
+	w.slices = slices
+	defer func() {
+		clear(w.slices)
+		if cap(w.slices) > 64 {
+			w.slices = nil
+		}
+	}()
+	if w.deadline == nil {
+		t := time.AfterFunc(timeout, w.giveUp)
+		defer t.Stop()
+	}
+	for len(slices) > 0 {
+		n, k := 0, 0
+		for k < len(slices) && n < writeStep {
+			n += len(slices[k])
+			k++
+		}
+		last := slices[k-1]
+		cut := max(0, n-writeStep)
+		slices[k-1] = last[:len(last)-cut]
+		w.arm(timeout)
+		var err error
+		if k == 1 {
+			_, err = w.conn.Write(slices[0])
+		} else {
+			step := net.Buffers(slices[:k])
+			_, err = step.WriteTo(w.conn)
+		}
+		if err != nil {
+			return err
+		}
+		if cut > 0 {
+			k--
+			slices[k] = last[len(last)-cut:]
+		}
+		slices = slices[k:]
+	}
+	return nil
+}
+
+// arm gives the next write d. As for reads a deadline that was set lately stays, being a little late.
+func (w *msgWriter) arm(d time.Duration) {
+	if w.deadline == nil {
+		return
+	}
+	if now := time.Now(); d != w.armedFor || now.Sub(w.armed) > d/16 {
+		w.armed, w.armedFor = now, d
+		w.deadline(now.Add(d + d/16))
+	}
+}
+
+// setLimits sets how many bytes may be unsent and how long a write may take.
+func (w *msgWriter) setLimits(maxUnsent int, timeout time.Duration) {
+	w.mu.Lock()
+	w.maxUnsent.Store(int64(maxUnsent))
+	w.timeout = timeout
+	w.mu.Unlock()
+}
+
+// close lets no more messages in; err is what those who try get. It tells whether all is written; if not, drained is
+// called when that is so or the connection broke.
+func (w *msgWriter) close(err error, drained func()) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed == nil {
+		w.closed = err
+	}
+	w.wakeLocked()
+	if !w.flushing {
+		return true
+	}
+	w.onDrained = drained
+	return false
+}
