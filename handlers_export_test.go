@@ -1,0 +1,11 @@
+package gotalk
+
+// The lookups of the read loop.
+
+func (h *Handlers) LookupRequest(name []byte) (BufferReqHandler, string) { return h.findRequest(name) }
+
+func (h *Handlers) LookupStream(name []byte) (StreamReqHandler, string) { return h.findStream(name) }
+
+func (h *Handlers) LookupNotification(name []byte) (BufferNoteHandler, string) {
+	return h.findNotification(name)
+}
