@@ -1,0 +1,345 @@
+package gotalk
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gorilla/websocket"
+)
+
+// lingerTime is how long what was sent before Close may take to be written after it.
+const lingerTime = time.Second
+
+// link is what a Sock has for one connection: it ends with the connection, so that nothing of an old connection, such as
+// the late result of a handler, can reach the next one that the Sock adopts.
+type link struct {
+	sock *Sock
+	conn io.ReadWriteCloser
+	ws   *websocket.Conn // the WebSocket that conn stands on, or nil
+	pipe bool            // conn is in memory: no deadlines for reads, no heartbeats
+	base context.Context // gives context its values
+	done chan struct{}   // closed when the link is
+	gone chan struct{}   // closed when all is written after that, or given up, and the connection closed
+	w    msgWriter
+
+	// Set before Read, read-only after.
+	limits Limits
+
+	// Owned by the read loop.
+	r      msgReader
+	resume chan struct{} // wakes the loop when it does not read on for a while
+
+	// Own synchronisation.
+	reading      atomic.Bool  // Read was called
+	ending       sync.Once    // the connection is closed once
+	paused       atomic.Bool  // the loop waits on resume, or is about to
+	pendingBytes atomic.Int64 // requests and notifications received and not yet handled
+	feedBytes    atomic.Int64 // stream parts received and not yet consumed
+	beats        beats
+
+	mu          sync.Mutex
+	closed      bool
+	cause       error // why it is closed; what calls return
+	calls       map[msgID]*call
+	plainCalls  int // those among calls whose result is not a stream
+	streams     map[msgID]*servedStream
+	spent       spentIDs
+	queue       requestQueue
+	notes       noteQueue
+	running     int // streaming requests being handled
+	stopping    bool
+	closeOnIdle *time.Timer // set by Shutdown: ends the link when the time is over
+	ctx         context.Context
+	cancel      context.CancelFunc
+}
+
+func newLink(s *Sock, conn io.ReadWriteCloser, f framing) *link {
+	l := &link{
+		sock: s, conn: conn, base: context.Background(), calls: map[msgID]*call{},
+		done: make(chan struct{}), gone: make(chan struct{}), resume: make(chan struct{}, 1),
+	}
+	l.w.conn, l.w.framing, l.w.giveUp, l.w.onRoom = conn, f, l.writeFailed, l.wakeReader
+	l.r.src = conn
+	if c, ok := conn.(interface{ SetWriteDeadline(time.Time) error }); ok {
+		l.w.deadline = c.SetWriteDeadline
+	}
+	if c, ok := conn.(net.Conn); ok {
+		l.pipe = c.LocalAddr() != nil && c.LocalAddr().Network() == "pipe"
+	}
+	if c, ok := conn.(interface{ SetReadDeadline(time.Time) error }); ok && !l.pipe {
+		l.r.deadline = c.SetReadDeadline
+	}
+	if c, ok := conn.(*wsConn); ok {
+		l.ws, l.w.conn = c.ws, c.raw.Conn
+	}
+	switch l.netConn().(type) {
+	case *net.TCPConn, *net.UnixConn:
+		l.w.lend = f != clientFraming // a client masks what it sends, which takes a copy
+	}
+	l.setLimits(nil)
+	return l
+}
+
+// setLimits must be called before Read.
+func (l *link) setLimits(limits *Limits) {
+	if l.sock.Limits != nil {
+		limits = l.sock.Limits
+	}
+	l.limits = limits.resolved()
+	if l.limits.StreamRequests == 0 && l.sock.StreamReqLimit > 0 {
+		l.limits.StreamRequests = uint32(l.sock.StreamReqLimit)
+	}
+	l.w.setLimits(l.limits.MaxUnsentBytes, l.limits.WriteTimeout)
+}
+
+// handshake sends our version and reads the peer's. Both at once: a peer may send first or wait.
+func (l *link) handshake(ctx context.Context) error {
+	if err := l.w.post(&message{payload: []byte(versionText)}); err != nil {
+		return l.failed(err)
+	}
+	timeout := l.limits.HandshakeTimeout
+	expired := time.AfterFunc(timeout, func() { l.close(closing{cause: l.mute(timeout), code: ProtocolErrorTimeout}) })
+	defer expired.Stop()
+	defer context.AfterFunc(ctx, func() { l.close(closing{cause: ctx.Err(), code: noProtocolError}) })()
+
+	b, err := l.r.version()
+	if err == nil {
+		if _, err = parseVersion(b); err == nil {
+			return nil
+		}
+		err = fmt.Errorf("%w: %w%s", ErrUnsupported, err, whoSays(b))
+		l.close(closing{cause: err, code: ProtocolErrorUnsupported, notify: true})
+		return err
+	}
+	l.close(closing{cause: fmt.Errorf("%w: the peer closed the connection before it sent its protocol version (%w); "+
+		"is it a gotalk server, and is TLS or WebSocket wanted?", ErrSockClosed, err), code: noProtocolError})
+	return l.causeOf()
+}
+
+// mute says what to do about a peer that does not send its version.
+func (l *link) mute(timeout time.Duration) error {
+	return &timeoutError{fmt.Sprintf("the peer sent no gotalk protocol version within %v; if it expects TLS use ConnectTLS, "+
+		"if it is a web server use ConnectWebSocket", timeout)}
+}
+
+// whoSays guesses which protocol begins with b instead of ours.
+func whoSays(b [len(versionText)]byte) string {
+	switch s := string(b[:]); {
+	case s == "HT":
+		return "; this looks like a web server, use ConnectWebSocket"
+	case strings.Contains("GET POST PUT HEAD OPTIONS DELETE PATCH CONNECT", s):
+		return "; this looks like a web browser, which needs a WebSocketServer"
+	case b[0] == 0x15 || b[0] == 0x16:
+		return "; this looks like TLS: one side uses it and the other does not"
+	case s == "SS":
+		return "; this looks like an SSH server"
+	}
+	return ""
+}
+
+// noProtocolError is what CloseHandler gets when no protocol error closed the connection.
+const noProtocolError = -1
+
+// closing says why a link is closed.
+type closing struct {
+	cause  error // what calls under way and later ones return; ErrSockClosed if nil
+	code   int   // for CloseHandler
+	notify bool  // tell the peer with a protocol error of that code
+}
+
+// close ends the link, unless that was done before: it fails all that is under way, and closes the connection when what
+// was sent so far is written, within a short time. It waits for nothing but the CloseHandler.
+func (l *link) close(why closing) (first bool, err error) {
+	if why.cause == nil {
+		why.cause = ErrSockClosed
+	}
+	l.mu.Lock()
+	if l.closed {
+		l.mu.Unlock()
+		return false, nil
+	}
+	l.closed, l.cause = true, why.cause
+	calls, streams := l.calls, l.streams
+	l.calls, l.streams, l.plainCalls = nil, nil, 0
+	l.queue.waiting, l.notes.waiting = nil, nil
+	cancel, timer := l.cancel, l.closeOnIdle
+	l.mu.Unlock()
+
+	close(l.done)
+	l.beats.stop()
+	if timer != nil {
+		timer.Stop()
+	}
+	if why.notify {
+		l.w.post(&message{t: MsgTypeProtocolError, size: uint32(why.code)})
+	}
+	l.sayClose()
+	// A reader that waits for the peer need not wait until the connection is closed.
+	if c, ok := l.conn.(interface{ SetReadDeadline(time.Time) error }); ok {
+		c.SetReadDeadline(time.Unix(1, 0))
+	}
+	patient := why.notify || l.ws != nil
+	linger := time.AfterFunc(lingerTime, func() { l.endConn(false) })
+	if l.w.close(why.cause, func() { linger.Stop(); l.endConn(patient) }) {
+		linger.Stop()
+		err = l.endConn(patient)
+	}
+	if cancel != nil {
+		cancel()
+	}
+	for _, c := range calls {
+		c.fail(why.cause)
+	}
+	for _, st := range streams {
+		st.in.end()
+	}
+	l.wakeReader()
+	l.sock.runCloseHandler(why.code)
+	return true, err
+}
+
+// endConn closes the connection, once. To be patient with the peer means to let it read our last words: a connection
+// that is closed while input is unread is reset, which takes from the peer what it has not read yet.
+func (l *link) endConn(patient bool) (err error) {
+	l.ending.Do(func() {
+		defer close(l.gone)
+		conn := l.netConn()
+		half, _ := conn.(interface{ CloseWrite() error })
+		_, isTLS := conn.(*tls.Conn)
+		switch {
+		case isTLS:
+			go conn.Close() // ends within crypto/tls's own timeout of five seconds, if the peer does not take the news
+		case patient && half != nil:
+			half.CloseWrite()
+			go func() { // ends when the peer has closed its side, or in a moment
+				conn.(net.Conn).SetReadDeadline(time.Now().Add(lingerTime))
+				io.Copy(io.Discard, conn)
+				conn.Close()
+			}()
+		default:
+			err = conn.Close()
+		}
+	})
+	return err
+}
+
+// netConn returns the connection that bytes are written to, below a WebSocket.
+func (l *link) netConn() io.ReadWriteCloser {
+	if c, ok := l.conn.(*wsConn); ok {
+		return c.raw.Conn
+	}
+	return l.conn
+}
+
+// writeFailed ends the link after a write did not succeed.
+func (l *link) writeFailed() {
+	l.w.mu.Lock()
+	err := l.w.failed
+	l.w.mu.Unlock()
+	l.failed(err)
+}
+
+// failed ends the link because of err, an error of the connection, and returns what its calls end with.
+func (l *link) failed(err error) error {
+	why := closing{cause: ErrSockClosed, code: noProtocolError}
+	if err == nil || isTimeout(err) {
+		why.cause = &timeoutError{"the peer does not read what is sent to it"}
+		why.code = ProtocolErrorTimeout
+	}
+	l.close(why)
+	l.endConn(false)
+	l.netConn().Close() // what cannot be written shall not hold it open
+	return l.causeOf()
+}
+
+// causeOf returns why the link is closed, nil while it is open.
+func (l *link) causeOf() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.cause
+}
+
+// send writes a message, waiting for room as long as ctx lasts.
+func (l *link) send(ctx context.Context, m *message) error {
+	err := l.w.send(ctx, m)
+	switch {
+	case err == nil, errors.Is(err, ErrPayloadTooLarge):
+		return err
+	case ctx.Err() != nil && errors.Is(err, ctx.Err()):
+		return err
+	}
+	return l.failed(err)
+}
+
+// post writes a message without waiting.
+func (l *link) post(m *message) {
+	if err := l.w.post(m); err != nil {
+		l.failed(err)
+	}
+}
+
+// context returns a context that ends with the link.
+func (l *link) context() context.Context {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.ctx == nil {
+		l.ctx, l.cancel = context.WithCancel(context.WithoutCancel(l.base))
+		if l.closed {
+			l.cancel()
+		}
+	}
+	return l.ctx
+}
+
+// wakeReader lets a read loop that has paused look again whether to read on.
+func (l *link) wakeReader() {
+	if l.paused.Load() {
+		select {
+		case l.resume <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// beginShutdown stops taking new requests, and closes the link when those under way are answered, or after timeout.
+func (l *link) beginShutdown(timeout time.Duration) error {
+	l.mu.Lock()
+	if l.closed || l.stopping {
+		l.mu.Unlock()
+		return ErrSockClosed
+	}
+	l.stopping = true
+	if timeout >= 0 {
+		l.closeOnIdle = time.AfterFunc(timeout, func() { l.close(closing{code: noProtocolError}) })
+	}
+	idle := l.idleLocked()
+	l.mu.Unlock()
+	if idle {
+		l.close(closing{code: noProtocolError})
+	}
+	return nil
+}
+
+// idleLocked tells whether nothing that the peer asked for is under way.
+func (l *link) idleLocked() bool {
+	return l.queue.running == 0 && len(l.queue.waiting) == 0 && l.running == 0 && !l.notes.serving
+}
+
+// finished is called after each handler has ended and its reply is written.
+func (l *link) finished() {
+	l.mu.Lock()
+	idle := l.stopping && l.idleLocked()
+	l.mu.Unlock()
+	if idle {
+		l.close(closing{code: noProtocolError})
+	}
+	l.wakeReader()
+}
