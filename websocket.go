@@ -1,0 +1,389 @@
+package gotalk
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gorilla/websocket"
+)
+
+// WebSocketServer is an http.Handler that serves WebSocket connections, from browsers and others, and the browser's
+// client library: requests for a path that ends in /gotalk.js get the script. It may be mounted at any path. Fields may
+// be changed at any time; new connections use the new values.
+type WebSocketServer struct {
+	*Handlers // of new connections
+	*Limits   // what each of them is granted
+
+	// OnConnect is called with each new connection before anything is read from it. It may change the Sock's fields, and
+	// deny the connection by closing it.
+	OnConnect func(s *WebSocket)
+
+	// HeartbeatInterval and OnHeartbeat are what a new Sock starts with. By default the server sends no heartbeats of its
+	// own, but answers those of clients.
+	HeartbeatInterval time.Duration
+	OnHeartbeat       func(load int, t time.Time)
+
+	// OnAccept is called if OnConnect is nil.
+	//
+	// Deprecated: Use OnConnect.
+	OnAccept SockHandler
+
+	// AllowedOrigins are the web sites whose pages may connect, beside those of the server's own host: "https://example.com"
+	// (scheme and host, with the port if it isn't the scheme's own), "https://*.example.com" for all its subdomains,
+	// "null" for local files, or "*" for all. A client that sends no Origin is no browser and is always allowed.
+	AllowedOrigins []string
+
+	// CheckOrigin decides instead of AllowedOrigins and the server's own host, if it is not nil. A request that it does
+	// not like is answered with 403.
+	CheckOrigin func(r *http.Request) bool
+
+	socks sockSet
+}
+
+// WebSocketConnection is the WebSocket below a WebSocket's Sock. Reading or writing messages on it breaks the
+// conversation.
+type WebSocketConnection = websocket.Conn
+
+// WebSocket is the Sock of a connection to a WebSocketServer. Its method Request returns the HTTP request and hides that
+// of Sock: use ws.Sock.Request for a JSON request to the peer.
+type WebSocket struct {
+	Sock
+
+	// CloseHandler is called when the connection has ended; see Sock.CloseHandler, which it takes the place of.
+	CloseHandler func(s *WebSocket, code int)
+
+	request *http.Request
+}
+
+// NewWebSocketServer returns a WebSocketServer with DefaultHandlers and DefaultLimits.
+func NewWebSocketServer() *WebSocketServer {
+	return &WebSocketServer{Handlers: DefaultHandlers, Limits: DefaultLimits}
+}
+
+// WebSocketHandler is NewWebSocketServer under its old name.
+//
+// Deprecated: Use NewWebSocketServer.
+func WebSocketHandler() *WebSocketServer { return NewWebSocketServer() }
+
+// Conn returns the WebSocket connection, also after it was closed.
+func (s *WebSocket) Conn() *WebSocketConnection {
+	if l := s.link.Load(); l != nil {
+		return l.ws
+	}
+	return nil
+}
+
+// Request returns the HTTP request that the WebSocket began with.
+func (s *WebSocket) Request() *http.Request { return s.request }
+
+// Context returns a context with the values of the HTTP request's, which ends when the connection does.
+func (s *WebSocket) Context() context.Context { return s.Sock.Context() }
+
+//go:norace
+func (s *WebSocket) ownCloseHandler() func(*WebSocket, int) { return s.CloseHandler }
+
+// Fields may be changed while connections come in; see Sock.handlers.
+//
+//go:norace
+func (s *WebSocketServer) settings() (*Handlers, *Limits, time.Duration, func(int, time.Time)) {
+	return s.Handlers, s.Limits, s.HeartbeatInterval, s.OnHeartbeat
+}
+
+//go:norace
+func (s *WebSocketServer) onConnect() (func(*WebSocket), SockHandler) { return s.OnConnect, s.OnAccept }
+
+//go:norace
+func (s *WebSocketServer) originPolicy() (func(*http.Request) bool, []string) {
+	return s.CheckOrigin, s.AllowedOrigins
+}
+
+// ServeHTTP serves a WebSocket connection until it ends, or the script.
+func (s *WebSocketServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if serveScript(w, r) {
+		return
+	}
+	sock, l := s.upgrade(w, r)
+	if l == nil {
+		return
+	}
+	if !s.socks.add(&sock.Sock) {
+		sock.Close()
+		return
+	}
+	defer s.socks.remove(&sock.Sock)
+	if l.handshake(context.Background()) != nil {
+		return
+	}
+	onConnect, onAccept := s.onConnect()
+	if onConnect == nil && onAccept != nil {
+		onConnect = func(ws *WebSocket) { onAccept(&ws.Sock) }
+	}
+	if onConnect != nil && !guard(&sock.Sock, "OnConnect", func() { onConnect(sock) }) {
+		return
+	}
+	_, limits, _, _ := s.settings()
+	l.setLimits(limits) // the callback may have set the Sock's Limits
+	l.read()
+}
+
+// Shutdown stops taking connections and requests, waits until the requests under way are answered, and closes the
+// connections. When ctx ends before, they are closed at once and ctx.Err() is returned. The http.Server's own Shutdown
+// does not know of these connections: call both.
+func (s *WebSocketServer) Shutdown(ctx context.Context) error { return s.socks.shutdown(ctx) }
+
+// upgrade makes the HTTP connection a WebSocket. When it cannot it has answered the request, and returns nil.
+func (s *WebSocketServer) upgrade(w http.ResponseWriter, r *http.Request) (*WebSocket, *link) {
+	if !s.originAllowed(r) {
+		http.Error(w, fmt.Sprintf("gotalk: pages of %s may not connect here; see WebSocketServer.AllowedOrigins", r.Header.Get("Origin")),
+			http.StatusForbidden)
+		return nil, nil
+	}
+	var raw *wsNetConn
+	up := websocket.Upgrader{
+		HandshakeTimeout: defaultHandshakeTimeout,
+		ReadBufferSize:   minReadBuffer,
+		WriteBufferSize:  256, // for control frames; data does not go this way
+		CheckOrigin:      func(*http.Request) bool { return true },
+	}
+	header := http.Header{}
+	if offered := websocket.Subprotocols(r); len(offered) > 0 {
+		header.Set("Sec-WebSocket-Protocol", offered[0]) // a browser gives up if none of what it offers is taken
+	}
+	ws, err := up.Upgrade(&hijacker{w, &raw}, r, header)
+	if err != nil {
+		return nil, nil
+	}
+	h, limits, every, onHeartbeat := s.settings()
+	sock := &WebSocket{Sock: Sock{
+		Handlers: h, AutoRetryRequests: true, HeartbeatInterval: every, OnHeartbeat: onHeartbeat, accepted: true,
+	}, request: r}
+	sock.Sock.CloseHandler = func(_ *Sock, code int) {
+		if f := sock.ownCloseHandler(); f != nil {
+			f(sock, code)
+		}
+	}
+	l := newWSLink(&sock.Sock, ws, raw, serverFraming)
+	l.base = r.Context()
+	l.setLimits(limits)
+	sock.adopt(l)
+	return sock, l
+}
+
+// originAllowed tells whether the page that the request comes from may connect.
+func (s *WebSocketServer) originAllowed(r *http.Request) bool {
+	check, allowed := s.originPolicy()
+	if check != nil {
+		return check(r)
+	}
+	origin := r.Header.Get("Origin")
+	if origin == "" {
+		return true
+	}
+	u, err := url.Parse(origin)
+	if err == nil && u.Host != "" && strings.EqualFold(u.Host, r.Host) {
+		return true
+	}
+	for _, a := range allowed {
+		if a == "*" || strings.EqualFold(a, origin) {
+			return true
+		}
+		scheme, domain, wild := strings.Cut(a, "://*.")
+		if wild && err == nil && strings.EqualFold(u.Scheme, scheme) && len(u.Host) > len(domain)+1 &&
+			strings.EqualFold(u.Host[len(u.Host)-len(domain)-1:], "."+domain) {
+			return true
+		}
+	}
+	return false
+}
+
+// WebSocketOptions are for ConnectWebSocket. A nil *WebSocketOptions, like one of zero values, is fine.
+type WebSocketOptions struct {
+	Header    http.Header // of the request that the WebSocket begins with: cookies, authorization, an Origin
+	TLSConfig *tls.Config // for wss; nil, or one without RootCAs, trusts what TLSCertPool returns
+}
+
+// ConnectWebSocket returns a Sock that is connected to a WebSocketServer, at a URL such as "ws://localhost:1234/gotalk/",
+// and served by DefaultHandlers. The Sock is not nil even if the error isn't. It gives up when ctx ends; once connected
+// ctx has no part in it.
+func ConnectWebSocket(ctx context.Context, url string, opts *WebSocketOptions) (*Sock, error) {
+	s := NewSock(DefaultHandlers)
+	return s, s.ConnectWebSocket(ctx, url, nil, opts)
+}
+
+// ConnectWebSocket connects to a WebSocketServer, and starts reading.
+func (s *Sock) ConnectWebSocket(ctx context.Context, url string, limits *Limits, opts *WebSocketOptions) error {
+	if opts == nil {
+		opts = &WebSocketOptions{}
+	}
+	// gorilla's Dialer shall see our kind of connection, so that the pongs and close frames that it writes take their
+	// place among our messages. For TLS that is above TLS.
+	var raw *wsNetConn
+	dialer := &net.Dialer{Timeout: dialTimeout}
+	tlsConfig := clientConfig(opts.TLSConfig)
+	d := websocket.Dialer{
+		HandshakeTimeout: dialTimeout,
+		ReadBufferSize:   minReadBuffer,
+		WriteBufferSize:  256,
+		NetDialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			conn, err := dialer.DialContext(ctx, network, addr)
+			raw = &wsNetConn{Conn: conn}
+			return raw, err
+		},
+		NetDialTLSContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			conn, err := (&tls.Dialer{NetDialer: dialer, Config: tlsConfig}).DialContext(ctx, network, addr)
+			raw = &wsNetConn{Conn: conn}
+			return raw, err
+		},
+	}
+	ws, res, err := d.DialContext(ctx, url, opts.Header)
+	if err != nil {
+		return webSocketError(url, res, err)
+	}
+	return s.connect(ctx, newWSLink(s, ws, raw, clientFraming), limits)
+}
+
+// webSocketError says why a WebSocket could not be opened, with what the server answered.
+func webSocketError(url string, res *http.Response, err error) error {
+	if res == nil {
+		return dialError("WebSocket", url, err)
+	}
+	body, _ := io.ReadAll(io.LimitReader(res.Body, 512))
+	return fmt.Errorf("gotalk: %s is no WebSocket for us: the server answered %s, %q: %w", url, res.Status,
+		strings.TrimSpace(string(body)), err)
+}
+
+func newWSLink(s *Sock, ws *websocket.Conn, raw *wsNetConn, f framing) *link {
+	l := newLink(s, &wsConn{ws: ws, raw: raw}, f)
+	raw.attach(&l.w)
+	return l
+}
+
+// sayClose sends the last frame of a WebSocket, unless that was done in answer to the peer's.
+func (l *link) sayClose() {
+	if c, ok := l.conn.(*wsConn); ok && !c.raw.closing.Swap(true) {
+		l.w.postRaw(l.closeFrame())
+	}
+}
+
+func (l *link) closeFrame() []byte {
+	b := []byte{0x88, 0x02}
+	body := websocket.FormatCloseMessage(websocket.CloseNormalClosure, "")
+	if l.w.framing == clientFraming {
+		b[1] |= 0x80
+		b = append(b, 0, 0, 0, 0) // a key like any other: two known bytes need no hiding
+	}
+	return append(b, body...)
+}
+
+// wsConn is a WebSocket as a byte stream: what the messages that come in hold, one after the other.
+type wsConn struct {
+	ws  *websocket.Conn
+	raw *wsNetConn // below the WebSocket
+	msg io.Reader  // what is left of the current message; owned by the reader
+}
+
+func (c *wsConn) Read(p []byte) (int, error) {
+	for {
+		if c.msg == nil {
+			var err error
+			if _, c.msg, err = c.ws.NextReader(); err != nil {
+				var closed *websocket.CloseError
+				if errors.As(err, &closed) {
+					err = io.EOF
+				}
+				return 0, err
+			}
+		}
+		n, err := c.msg.Read(p)
+		if err == io.EOF {
+			c.msg = nil
+			err = nil
+		}
+		if n > 0 || err != nil {
+			return n, err
+		}
+	}
+}
+
+// Write sends p as one binary message. It is there for programs that use Sock.Conn; a Sock's own messages go another way.
+func (c *wsConn) Write(p []byte) (int, error) {
+	if err := c.ws.WriteMessage(websocket.BinaryMessage, p); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+func (c *wsConn) Close() error                       { return c.raw.Conn.Close() }
+func (c *wsConn) LocalAddr() net.Addr                { return c.raw.Conn.LocalAddr() }
+func (c *wsConn) RemoteAddr() net.Addr               { return c.raw.Conn.RemoteAddr() }
+func (c *wsConn) SetDeadline(t time.Time) error      { return c.raw.Conn.SetDeadline(t) }
+func (c *wsConn) SetReadDeadline(t time.Time) error  { return c.raw.Conn.SetReadDeadline(t) }
+func (c *wsConn) SetWriteDeadline(t time.Time) error { return c.raw.Conn.SetWriteDeadline(t) }
+
+// hijacker gives gorilla's Upgrader our kind of connection.
+type hijacker struct {
+	http.ResponseWriter
+	conn **wsNetConn
+}
+
+func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, rw, err := http.NewResponseController(h.ResponseWriter).Hijack()
+	if err != nil {
+		return nil, nil, err
+	}
+	*h.conn = &wsNetConn{Conn: conn}
+	return *h.conn, rw, nil
+}
+
+// wsNetConn is the connection that gorilla's code writes to: first directly, for HTTP, then through a Sock's writer.
+type wsNetConn struct {
+	net.Conn
+	closing atomic.Bool // a close frame was written
+	mu      sync.Mutex
+	w       *msgWriter
+}
+
+func (c *wsNetConn) attach(w *msgWriter) {
+	c.mu.Lock()
+	c.w = w
+	c.mu.Unlock()
+}
+
+func (c *wsNetConn) writer() *msgWriter {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.w
+}
+
+func (c *wsNetConn) Write(p []byte) (int, error) {
+	w := c.writer()
+	if w == nil {
+		return c.Conn.Write(p)
+	}
+	if len(p) > 0 && p[0]&0xf == websocket.CloseMessage && c.closing.Swap(true) {
+		return len(p), nil
+	}
+	if err := w.postRaw(p); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// SetWriteDeadline is the writer's alone once it is there.
+func (c *wsNetConn) SetWriteDeadline(t time.Time) error {
+	if c.writer() != nil {
+		return nil
+	}
+	return c.Conn.SetWriteDeadline(t)
+}
