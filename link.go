@@ -15,8 +15,13 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// lingerTime is how long what was sent before Close may take to be written after it.
-const lingerTime = time.Second
+const (
+	// lingerTime is how long what was sent before Close may take to be written after it.
+	lingerTime = time.Second
+
+	// lastWords is how long the reader may take to read what came before the peer closed the connection.
+	lastWords = 200 * time.Millisecond
+)
 
 // link is what a Sock has for one connection: it ends with the connection, so that nothing of an old connection, such as
 // the late result of a handler, can reach the next one that the Sock adopts.
@@ -41,6 +46,7 @@ type link struct {
 	reading      atomic.Bool  // Read was called
 	ending       sync.Once    // the connection is closed once
 	paused       atomic.Bool  // the loop waits on resume, or is about to
+	broken       atomic.Bool  // nothing can be written any more
 	pendingBytes atomic.Int64 // requests and notifications received and not yet handled
 	feedBytes    atomic.Int64 // stream parts received and not yet consumed
 	beats        beats
@@ -54,7 +60,8 @@ type link struct {
 	spent       spentIDs
 	queue       requestQueue
 	notes       noteQueue
-	running     int // streaming requests being handled
+	running     int    // streaming requests being handled, until their reply is written
+	accepted    uint32 // streaming requests being handled, until before their reply
 	stopping    bool
 	closeOnIdle *time.Timer // set by Shutdown: ends the link when the time is over
 	ctx         context.Context
@@ -178,17 +185,17 @@ func (l *link) close(why closing) (first bool, err error) {
 	if timer != nil {
 		timer.Stop()
 	}
+	var last *message
 	if why.notify {
-		l.w.post(&message{t: MsgTypeProtocolError, size: uint32(why.code)})
+		last = &message{t: MsgTypeProtocolError, size: uint32(why.code)}
 	}
-	l.sayClose()
 	// A reader that waits for the peer need not wait until the connection is closed.
 	if c, ok := l.conn.(interface{ SetReadDeadline(time.Time) error }); ok {
 		c.SetReadDeadline(time.Unix(1, 0))
 	}
 	patient := why.notify || l.ws != nil
 	linger := time.AfterFunc(lingerTime, func() { l.endConn(false) })
-	if l.w.close(why.cause, func() { linger.Stop(); l.endConn(patient) }) {
+	if l.w.close(why.cause, last, l.closeFrame(), func() { linger.Stop(); l.endConn(patient) }) {
 		linger.Stop()
 		err = l.endConn(patient)
 	}
@@ -247,12 +254,19 @@ func (l *link) writeFailed() {
 	l.failed(err)
 }
 
-// failed ends the link because of err, an error of the connection, and returns what its calls end with.
+// failed ends the link because of err, an error of a write, and returns what its calls end with.
 func (l *link) failed(err error) error {
 	why := closing{cause: ErrSockClosed, code: noProtocolError}
 	if err == nil || isTimeout(err) {
 		why.cause = &timeoutError{"the peer does not read what is sent to it"}
 		why.code = ProtocolErrorTimeout
+	} else if l.reading.Load() && l.causeOf() == nil {
+		// The peer has closed the connection. Before, it may have said why: leave it to the reader to find that.
+		if !l.broken.Swap(true) {
+			time.AfterFunc(lastWords, func() { l.close(why) })
+			l.wakeReader()
+		}
+		return ErrSockClosed
 	}
 	l.close(why)
 	l.endConn(false)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"io"
 	"sync"
-	"time"
 )
 
 // StreamReqHandler handles a streaming request. rch yields the parts of the request as they come and is closed after the
@@ -12,150 +11,6 @@ import (
 // a part for each Write; out is closed when the handler returns. An error that it returns goes to the requestor as text.
 // The parts are the handler's to keep.
 type StreamReqHandler func(s *Sock, name string, rch chan []byte, out io.WriteCloser) error
-
-// feedGrace is how long what came before the connection ended waits for a consumer after that.
-const feedGrace = 30 * time.Second
-
-// feed hands values to a channel in order without holding up the one who brings them: what the channel does not take at
-// once is queued, and a goroutine passes it on.
-type feed[T any] struct {
-	ch    chan T
-	owned bool          // ch is closed after the last value
-	link  *link         // whose feedBytes counts what is queued
-	stop  chan struct{} // closed when the consumer is gone
-
-	mu      sync.Mutex
-	queue   []sized[T]
-	bytes   int
-	pumping bool
-	ended   bool // nothing comes any more
-	stopped bool // nobody wants it any more
-}
-
-type sized[T any] struct {
-	v T
-	n int
-}
-
-// itemOverhead is what a queued message costs beside its payload.
-const itemOverhead = 64
-
-func newFeed[T any](l *link, ch chan T, owned bool) *feed[T] {
-	return &feed[T]{ch: ch, owned: owned, link: l, stop: make(chan struct{})}
-}
-
-// put hands over v, which holds n bytes.
-func (f *feed[T]) put(v T, n int) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.ended || f.stopped {
-		return
-	}
-	if !f.pumping {
-		select {
-		case f.ch <- v:
-			return
-		default:
-		}
-	}
-	n += itemOverhead
-	f.queue = append(f.queue, sized[T]{v, n})
-	f.bytes += n
-	f.link.feedBytes.Add(int64(n))
-	if !f.pumping {
-		f.pumping = true
-		go f.pump() // ends when the queue is empty, the consumer is gone, or some time after the connection
-	}
-}
-
-// end says that nothing more comes. What is queued is still handed over.
-func (f *feed[T]) end() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.ended {
-		return
-	}
-	f.ended = true
-	if f.owned && !f.pumping {
-		close(f.ch)
-	}
-}
-
-// drop says that nobody wants what is queued or comes later.
-func (f *feed[T]) drop() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if !f.stopped {
-		f.stopped = true
-		close(f.stop)
-		f.forgetLocked()
-	}
-}
-
-// forgetLocked empties the queue.
-func (f *feed[T]) forgetLocked() {
-	f.link.feedBytes.Add(int64(-f.bytes))
-	f.queue, f.bytes = nil, 0
-	f.link.wakeReader()
-}
-
-// held returns how many bytes are queued.
-func (f *feed[T]) held() int {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.bytes
-}
-
-func (f *feed[T]) pump() {
-	for {
-		f.mu.Lock()
-		if len(f.queue) == 0 {
-			f.pumping = false
-			if f.ended && f.owned {
-				close(f.ch)
-			}
-			f.mu.Unlock()
-			return
-		}
-		next := f.queue[0]
-		f.queue[0] = sized[T]{}
-		f.queue = f.queue[1:]
-		f.mu.Unlock()
-
-		taken := f.hand(next.v)
-
-		f.mu.Lock()
-		if !f.stopped {
-			f.bytes -= next.n
-			f.link.feedBytes.Add(int64(-next.n))
-			if !taken {
-				f.forgetLocked()
-			}
-		}
-		f.mu.Unlock()
-		f.link.wakeReader()
-	}
-}
-
-// hand gives v to the consumer, and tells whether it was taken before the consumer was gone.
-func (f *feed[T]) hand(v T) bool {
-	select {
-	case f.ch <- v:
-		return true
-	case <-f.stop:
-		return false
-	case <-f.link.done:
-	}
-	grace := time.NewTimer(feedGrace)
-	defer grace.Stop()
-	select {
-	case f.ch <- v:
-		return true
-	case <-f.stop:
-	case <-grace.C:
-	}
-	return false
-}
 
 // servedStream is a streaming request of the peer's that a handler is at work on.
 type servedStream struct {
@@ -296,4 +151,158 @@ func (s *Sock) StreamRequest(op string) (*StreamRequest, chan Response) {
 	ch <- Response{MsgType: MsgTypeErrorRes, Data: []byte(err.Error())}
 	close(ch)
 	return r, ch
+}
+
+// onStreamRequest takes the first part of a streaming request, and starts its handler.
+func (l *link) onStreamRequest(h header) error {
+	fn, op := l.sock.handlers().findStream(h.name)
+	l.mu.Lock()
+	_, active := l.streams[h.id]
+	full := l.accepted >= l.limits.StreamRequests
+	stopping := l.stopping
+	l.mu.Unlock()
+	switch {
+	case active: // two requests with one id: no result could be told from the other's
+		return errMalformed
+	case l.limits.StreamRequests == 0:
+		l.post(errorResult(h.id, textNoStreams))
+	case stopping:
+		l.refuse(h.id, l.limits.streamWait(), textShuttingDown)
+	case full:
+		l.refuse(h.id, l.limits.streamWait(), textRateLimit)
+	case fn == nil:
+		l.post(errorResult(h.id, unknownOp(h.name)))
+	case h.size > l.limits.MaxPayload:
+		l.post(errorResult(h.id, tooLarge("part of a request", h.size, l.limits.MaxPayload).Error()))
+	default:
+		payload, err := l.r.payload(h.size)
+		if err != nil {
+			return err
+		}
+		if payload == nil {
+			payload = []byte{} // the first part, unlike later ones, is no end when it is empty
+		}
+		st := &servedStream{link: l, id: h.id, in: newFeed(l, make(chan []byte, 1), true)}
+		st.in.put(payload, len(payload))
+		l.mu.Lock()
+		closed := l.closed
+		if !closed {
+			if l.streams == nil {
+				l.streams = map[msgID]*servedStream{}
+			}
+			l.streams[h.id] = st
+			l.running++
+			l.accepted++
+		}
+		l.mu.Unlock()
+		if !closed {
+			l.w.inFlight.Add(1)
+			go l.serveStream(st, fn, op) // ends with the handler, whose input ends with the link
+		}
+		return nil
+	}
+	l.mu.Lock()
+	l.spent.add(h.id)
+	l.mu.Unlock()
+	return l.r.skip(h.size)
+}
+
+// onStreamPart takes a later part of a streaming request.
+func (l *link) onStreamPart(h header) error {
+	l.mu.Lock()
+	st := l.streams[h.id]
+	spent := l.spent.has(h.id)
+	tooLargeHere := h.size > l.limits.MaxPayload
+	if st != nil && tooLargeHere {
+		delete(l.streams, h.id)
+		l.spent.add(h.id)
+	}
+	l.mu.Unlock()
+	switch {
+	case st == nil && !spent:
+		return errMalformed
+	case st == nil: // refused, failed or over; the peer could not know yet
+		return l.r.skip(h.size)
+	case tooLargeHere:
+		st.in.drop()
+		go st.fail(tooLarge("part of a request", h.size, l.limits.MaxPayload).Error()) // ends when written or the link is closed
+		return l.r.skip(h.size)
+	case h.size == 0:
+		st.in.end()
+		return nil
+	}
+	payload, err := l.r.payload(h.size)
+	if err == nil {
+		st.in.put(payload, len(payload))
+	}
+	return err
+}
+
+// serveStream runs the handler of a streaming request and ends its result.
+func (l *link) serveStream(st *servedStream, fn StreamReqHandler, op string) {
+	failed, failure := true, textInternal
+	returned := false
+	defer func() {
+		if !returned {
+			l.logPanic(recover(), op)
+		}
+		st.in.drop()
+		st.in.end()
+		l.mu.Lock()
+		l.accepted-- // before the reply, on which the peer may send its next request at once
+		delete(l.streams, st.id)
+		l.spent.add(st.id) // parts that are under way are dropped
+		l.mu.Unlock()
+		var err error
+		if failed {
+			err = st.fail(failure)
+		} else {
+			err = st.Close()
+		}
+		if err != nil && l.causeOf() == nil {
+			logTo(errorLogger(), l.sock, "error while sending response: %v (op %q)", err, op)
+		}
+		l.mu.Lock()
+		l.running--
+		l.mu.Unlock()
+		l.w.inFlight.Add(-1)
+		l.finished()
+	}()
+	err := fn(l.sock, op, st.in.ch, io.WriteCloser(st))
+	if err != nil {
+		failure = err.Error()
+		l.logHandlerError(err, op)
+	} else {
+		failed = false
+	}
+	returned = true
+}
+
+// spentIDs remembers the latest streaming requests that were refused or are over: parts of them that the peer sent
+// meanwhile are no error.
+type spentIDs struct {
+	known map[msgID]int // how often an id is in order
+	order []msgID       // the oldest is at next when full
+	next  int
+}
+
+const maxSpentIDs = 1024
+
+func (s *spentIDs) has(id msgID) bool { return s.known[id] > 0 }
+
+func (s *spentIDs) add(id msgID) {
+	if s.known == nil {
+		s.known = map[msgID]int{}
+	}
+	s.known[id]++
+	if len(s.order) < maxSpentIDs {
+		s.order = append(s.order, id)
+		return
+	}
+	old := s.order[s.next]
+	if s.known[old]--; s.known[old] == 0 {
+		delete(s.known, old)
+	}
+	s.order[s.next] = id
+	s.next = (s.next + 1) % maxSpentIDs
 }

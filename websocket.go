@@ -269,14 +269,11 @@ func newWSLink(s *Sock, ws *websocket.Conn, raw *wsNetConn, f framing) *link {
 	return l
 }
 
-// sayClose sends the last frame of a WebSocket, unless that was done in answer to the peer's.
-func (l *link) sayClose() {
-	if c, ok := l.conn.(*wsConn); ok && !c.raw.closing.Swap(true) {
-		l.w.postRaw(l.closeFrame())
-	}
-}
-
+// closeFrame is the last frame that we send, or nil if the link is no WebSocket's or one was sent in answer to the peer's.
 func (l *link) closeFrame() []byte {
+	if c, ok := l.conn.(*wsConn); !ok || c.raw.closing.Swap(true) {
+		return nil
+	}
 	b := []byte{0x88, 0x02}
 	body := websocket.FormatCloseMessage(websocket.CloseNormalClosure, "")
 	if l.w.framing == clientFraming {

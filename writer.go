@@ -156,11 +156,16 @@ func (w *msgWriter) postRaw(b []byte) error {
 	if w.posted > maxPosted {
 		return &timeoutError{"the peer does not read what is sent to it"}
 	}
-	w.tailLocked().b = append(w.tail.b, b...)
-	w.countLocked(len(b))
+	w.appendRawLocked(b)
 	w.posted += len(b)
 	w.flushSoonLocked()
 	return nil
+}
+
+func (w *msgWriter) appendRawLocked(b []byte) {
+	t := w.tailLocked()
+	t.b = append(t.b, b...)
+	w.countLocked(len(b))
 }
 
 // overfull tells whether more is unsent than the bound allows.
@@ -389,13 +394,21 @@ func (w *msgWriter) setLimits(maxUnsent int, timeout time.Duration) {
 	w.mu.Unlock()
 }
 
-// close lets no more messages in; err is what those who try get. It tells whether all is written; if not, drained is
-// called when that is so or the connection broke.
-func (w *msgWriter) close(err error, drained func()) bool {
+// close lets no more messages in after last, if there is one, and raw; err is what those who try get. It tells whether
+// all is written; if not, drained is called when that is so or the connection broke.
+func (w *msgWriter) close(err error, last *message, raw []byte, drained func()) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.closed == nil {
 		w.closed = err
+		if last != nil {
+			w.appendLocked(last, false)
+			w.flushSoonLocked()
+		}
+		if len(raw) > 0 {
+			w.appendRawLocked(raw)
+			w.flushSoonLocked()
+		}
 	}
 	w.wakeLocked()
 	if !w.flushing {

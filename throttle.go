@@ -1,0 +1,95 @@
+package gotalk
+
+import "time"
+
+// stallTime is how long reading may pause because of streams whose consumers take nothing, until the one that holds
+// most loses its stream.
+const stallTime = 30 * time.Second
+
+// throttle waits until there is room for what the peer may send next. False means that the link is closed.
+func (l *link) throttle() bool {
+	limit := int64(l.limits.MaxPendingBytes)
+	var since time.Time
+	for {
+		requests := l.pendingBytes.Load() > limit || l.w.overfull()
+		streams := l.feedBytes.Load() > limit
+		l.mu.Lock()
+		closed := l.closed
+		requests = requests || len(l.queue.waiting) >= l.limits.MaxHandlers
+		// A call of ours may be what the handlers wait for, so its result must be read. That goes for a streaming one too,
+		// unless it is streams whose consumers are slow.
+		wait := (requests && len(l.calls) == 0 || streams && l.plainCalls == 0) && !l.broken.Load()
+		l.mu.Unlock()
+		switch {
+		case closed:
+			return false
+		case !wait && l.pendingBytes.Load() > 2*limit:
+			l.logError("too many notifications wait for their handlers while a call is under way; closing the connection")
+			l.close(closing{code: ProtocolErrorAbnormal, cause: ErrAbnormal, notify: true})
+			return false
+		case !wait && l.feedBytes.Load() > 2*limit:
+			l.shedStream()
+			continue
+		case !wait:
+			l.paused.Store(false)
+			return true
+		case !l.paused.Load():
+			l.paused.Store(true)
+			continue // what was to wake us may have happened just before
+		}
+		if since.IsZero() {
+			since = time.Now()
+		}
+		if streams && time.Since(since) > stallTime {
+			l.shedStream()
+			since = time.Time{}
+			continue
+		}
+		t := time.NewTimer(stallTime / 3)
+		select {
+		case <-l.resume:
+		case <-l.done:
+		case <-t.C:
+			l.post(l.heartbeat(l.load())) // a peer that is gone is only noticed by writing to it
+		}
+		t.Stop()
+	}
+}
+
+// shedStream ends the stream whose consumer has left most of it untaken.
+func (l *link) shedStream() {
+	const text = "stream ended: its consumer did not keep up"
+	l.mu.Lock()
+	var worst, n = msgID{}, -1
+	var served *servedStream
+	var made *call
+	for id, st := range l.streams {
+		if h := st.in.held(); h > n {
+			worst, n, served = id, h, st
+		}
+	}
+	for id, c := range l.calls {
+		if c.feed == nil {
+			continue
+		}
+		if h := c.feed.held(); h > n {
+			worst, n, served, made = id, h, nil, c
+		}
+	}
+	if made != nil {
+		l.takeLocked(worst)
+	} else if served != nil {
+		delete(l.streams, worst)
+		l.spent.add(worst)
+	}
+	l.mu.Unlock()
+	switch {
+	case made != nil:
+		made.feed.drop()
+		made.failed.Store(true)
+		made.feed.end()
+	case served != nil:
+		served.in.drop()
+		go served.fail(text) // ends when written or the link is closed
+	}
+}
