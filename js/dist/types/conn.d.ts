@@ -1,0 +1,60 @@
+import { type ProtocolError } from "./errors.js";
+import { type Header } from "./protocol.js";
+/** A payload on its way out: what the user gave, for a WebSocket message of its own, and the same as bytes. */
+export interface Body {
+    _data: string | Uint8Array<ArrayBuffer>;
+    _bytes: Uint8Array<ArrayBuffer>;
+}
+/**
+ * One WebSocket: messages in and out, nothing about what they mean. A Sock makes one for each connection and so can
+ * tell what belongs to an earlier one.
+ */
+export declare class Conn {
+    readonly _ws: WebSocket;
+    private _onVersion;
+    private _onMsg;
+    /** The version was sent and no close is under way. */
+    _open: boolean;
+    /** It was open at some time. */
+    _wasOpen: boolean;
+    /** Messages are handed on, not only kept. */
+    _reading: boolean;
+    /** Headers are sent in text messages. */
+    _text: boolean;
+    /** Why the connection is being closed, if a peer broke the protocol. Nothing is read any more. */
+    _err?: ProtocolError;
+    /** What the peer said in its hello. */
+    _hello?: Record<string, unknown>;
+    /** The peer takes several messages in one WebSocket message. */
+    _join?: boolean;
+    /** Runs while a sign of life is awaited. */
+    _probe?: ReturnType<typeof setTimeout>;
+    _timer?: ReturnType<typeof setTimeout>;
+    /** When the last heartbeat was sent. */
+    _beatAt: number;
+    /** Tells open() that the connection could not be made. */
+    _failed?: (err: Error) => void;
+    private _in;
+    private _busy;
+    private _version;
+    private _head?;
+    private _rest;
+    private _size;
+    private _batch;
+    private _batched;
+    constructor(_ws: WebSocket, _onVersion: () => void, _onMsg: (h: Header, payload?: string | Uint8Array<ArrayBuffer>) => void);
+    /** Sends a message: at once as one WebSocket message for the header and one for the payload, or joined with others. */
+    _send(header: Uint8Array<ArrayBuffer>, body?: Body): void;
+    private _push;
+    private _flush;
+    _close(code: number): void;
+    /** Tells the peer that it, or we, broke the protocol, and closes. */
+    _closeError(code: number): void;
+    /** Closes for a protocol error that both sides know of. */
+    _broken(code: number): void;
+    _receive(data: unknown): void;
+    /** Takes what was received. A call from within, by a WebSocket that answers at once, leaves it to the one at work. */
+    _pump(): void;
+    /** Takes the next piece of the byte stream. Throws if it makes no sense. */
+    private _feed;
+}

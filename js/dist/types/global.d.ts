@@ -1,0 +1,4 @@
+declare global {
+    var gotalk: typeof import("./index.js").default;
+}
+export {};

@@ -1,0 +1,125 @@
+import { EventEmitter } from "./events.js";
+import { Handlers, type AnyOps, type Data, type In, type Name, type Out, type Payload } from "./handlers.js";
+import { KeepAlive } from "./keepalive.js";
+import { type Protocol } from "./protocol.js";
+import { StreamRequest } from "./stream.js";
+export type SockEvents<S = Sock> = {
+    /** Connected; requests may be made. */
+    open: [sock: S];
+    /** The connection is gone: null after an orderly close, otherwise why. All pending requests have failed. */
+    close: [err: Error | null];
+    heartbeat: [beat: {
+        time: Date;
+        load: number;
+    }];
+};
+export type Callback<T> = (err: Error | null, value?: T) => void;
+export interface RequestOptions {
+    /** Ends the request when aborted: it fails with signal.reason and its result is ignored. */
+    signal?: AbortSignal;
+    /** Milliseconds until the request fails with code "deadline_exceeded". No limit by default. */
+    timeout?: number;
+    /** How often the request is sent again when the peer asks for that, after the wait that it asks for. 3 by default. */
+    retries?: number;
+}
+/** A WebSocket class that has the interface of the browsers', for example that of the package ws. */
+export type WebSocketClass = new (url: string) => object;
+export interface SockOptions<O extends object = AnyOps> {
+    handlers?: Handlers<any>;
+    protocol?: Protocol;
+    /** What connections are made with, instead of the global WebSocket. */
+    WebSocket?: WebSocketClass;
+    /** Say no hello: speak plain protocol 1 even to a peer that knows more. */
+    noExtensions?: boolean;
+    heartbeatInterval?: number;
+    sendBufferLimit?: number;
+}
+/** Rest arguments of a call of F: the value may be left out if F takes none. */
+export type CallArgs<F, Options> = undefined extends In<F> ? [value?: In<F>, options?: Options] : [value: In<F>, options?: Options];
+/**
+ * A peer at the other end of a WebSocket. O describes the operations that it offers, by an interface of functions.
+ * All methods may be called at any time; what is sent before the connection is open waits in a queue.
+ */
+export declare class Sock<O extends object = AnyOps> extends EventEmitter<SockEvents<Sock<O>>> {
+    readonly handlers: Handlers<any>;
+    /** Change it before connecting. */
+    protocol: Protocol;
+    /** Milliseconds between heartbeats; 0 for none. A value below 10 is an error. */
+    heartbeatInterval: number;
+    /** How many messages may wait for the connection to open. Sending more fails with `socket is closed`. */
+    sendBufferLimit: number;
+    noExtensions: boolean;
+    WebSocket?: WebSocketClass;
+    /** The current WebSocket. */
+    ws: WebSocket | null;
+    /** What keeps the connection open, after openKeepAlive. */
+    keepalive: KeepAlive | null;
+    private _pending;
+    private _served;
+    private _queue;
+    private _nextOp;
+    private _nextStream;
+    private _ending;
+    constructor(handlers?: Handlers<any> | SockOptions<O> | null, proto?: Protocol | null);
+    /** Connects to addr, or to the default address. cb is called once, with null or with why that failed. */
+    open(addr?: string | null | Callback<this>, cb?: Callback<this>): this;
+    /** Connects, and again whenever the connection could not be made or was lost, until end() is called. */
+    openKeepAlive(addr?: string | null): this;
+    /**
+     * Takes over a WebSocket that is open; handshake and startReading are to be called next. What it receives before
+     * is kept.
+     */
+    adoptWebSocket(ws: WebSocket): void;
+    adopt(ws: WebSocket): void;
+    private _attach;
+    /** Sends the version, what we can do beyond it, and what was queued. */
+    handshake(): void;
+    startReading(): void;
+    /**
+     * Stops keeping the connection open and closes it: when the results of pending requests have come, or at once if
+     * there are none or on a second call. Requests that were still queued fail.
+     */
+    end(): void;
+    /** Tells the peer of a protocol error, and closes the connection. */
+    closeError(code: number): void;
+    /** The URL of the current connection. */
+    address(): string | null;
+    private _lost;
+    private _failAll;
+    private _send;
+    /** Sends a notification. Throws if it can neither be sent nor queued. */
+    notify<K extends Name<O>>(name: K, ...args: CallArgs<O[K], never>): void;
+    bufferNotify(name: string, buf?: Payload): void;
+    /**
+     * Calls an operation of the peer's, with JSON both ways. Resolves to null for an empty result. Fails with a
+     * GotalkError, with a ProtocolError if that ended the connection, or with the reason of the signal. With a
+     * callback, the promise resolves to undefined instead, and never fails.
+     */
+    request<K extends Name<O>>(op: K, cb: Callback<Out<O[K]>>): Promise<void>;
+    request<K extends Name<O>>(op: K, value: In<O[K]>, cb: Callback<Out<O[K]>>): Promise<void>;
+    request<K extends Name<O>>(op: K, ...args: CallArgs<O[K], RequestOptions>): Promise<Out<O[K]>>;
+    /** The same as request. */
+    requestp: this["request"];
+    /** Calls an operation with a raw payload. Resolves to the raw result, undefined if empty. */
+    bufferRequest(op: string, cb: Callback<Data>): Promise<void>;
+    bufferRequest(op: string, buf: Payload, cb: Callback<Data>): Promise<void>;
+    bufferRequest(op: string, buf?: Payload, options?: RequestOptions): Promise<Data>;
+    /** The same as bufferRequest. */
+    bufferRequestp: this["bufferRequest"];
+    private _request;
+    private _newID;
+    private _forget;
+    /** Begins a stream request; nothing is sent before the first write. */
+    streamRequest(op: string): StreamRequest;
+    private _onMsg;
+    private _replier;
+    private _serve;
+    private _serveStream;
+    /** load is from 0 (idle) to 1 (takes no more work). */
+    sendHeartbeat(load: number): void;
+    /** Is called when the peer's version has come. */
+    startSendingHeartbeats(): void;
+    stopSendingHeartbeats(): void;
+    private _scheduleBeat;
+    private _ping;
+}

@@ -1,0 +1,34 @@
+import { EventEmitter } from "./events.js";
+import type { Data, Payload } from "./handlers.js";
+export type StreamEvents = {
+    /** A chunk has come. */
+    data: [chunk: NonNullable<Data>];
+    /** No more chunks will come: null, or why the stream failed. */
+    end: [err: Error | null];
+};
+/**
+ * One end of a stream of chunks in both directions. Chunks that come while nobody listens to `data` are lost, so
+ * listeners are to be added in the tick in which the stream was made or received.
+ */
+export declare class Stream extends EventEmitter<StreamEvents> {
+    readonly op: string;
+    readonly id: string;
+    private _write;
+    private _ended;
+    /** Sends a chunk; an empty one, or none, ends this direction of the stream. Afterwards nothing is sent any more. */
+    write(buf?: Payload): void;
+    /** Ends this direction of the stream. */
+    end(): void;
+}
+/** A stream request of ours. The end of the answer, or its failure, ends it altogether. */
+export declare class StreamRequest extends Stream {
+}
+/**
+ * A stream request of the peer's. The answer may go on after the request has ended; the end of the answer ends the
+ * stream altogether.
+ */
+export declare class StreamResponse extends Stream {
+    private _refuse;
+    /** Fails the request: the requestor gets err.message, or err as a string. */
+    error(err: unknown): void;
+}

@@ -1,0 +1,116 @@
+import type { StreamResponse } from "./stream";
+import { toText } from "./protocol";
+import { env } from "./env";
+
+/** What a buffer handler is given, and what a buffer request resolves to. Undefined when empty. */
+export type Data = Uint8Array<ArrayBuffer> | string | undefined;
+/** What can be sent as raw payload. Strings travel as UTF-8. */
+export type Payload = string | BufferSource | null | undefined;
+
+/** Operations by name, when nothing is known about them. */
+export type AnyOps = Record<string, (value?: any) => any>;
+/** The type of the value that an operation takes. */
+export type In<F> = F extends (...args: infer A) => unknown ? (A extends [] ? undefined : A[0]) : never;
+/** The type of the value that an operation results in. */
+export type Out<F> = F extends (...args: any[]) => infer R ? Awaited<R> : never;
+export type Name<O> = keyof O & string;
+
+/** Answers a request. Only the first answer counts. */
+export interface Result<T> {
+  (value?: T): void;
+  /** Fails the request. The requestor gets err.message, or err as a string. */
+  error(err: unknown): void;
+}
+
+export type BufferRequestHandler = (payload: Data, result: Result<Payload>, op: string) => unknown;
+export type BufferNotificationHandler = (payload: Data, name: string) => unknown;
+export type StreamRequestHandler = (stream: StreamResponse, op: string) => unknown;
+/**
+ * Answers by calling result, by returning a value or a promise, or by throwing. What a handler returns is the answer
+ * if it does not declare the parameter result; one that declares it answers by it, or by a promise of a value.
+ * A function without parameters that returns undefined, not a promise, is taken to call result later.
+ */
+export type RequestHandler<F> =
+  (value: In<F>, result: Result<Out<F>>, op: string) => Out<F> | Promise<Out<F> | void> | void;
+export type NotificationHandler<F> = (value: In<F>, name: string) => unknown;
+
+export const reserved = (name: string): boolean => name.startsWith("gotalk:");
+
+/** JSON to a value: null for an empty payload, undefined (and a warning in development mode) for invalid JSON. */
+function parseJSON(data: Data): any {
+  try {
+    return data?.length ? JSON.parse(toText(data)) : null;
+  } catch (err) {
+    if (env.developmentMode) console.warn("gotalk: invalid JSON payload:", err);
+  }
+}
+
+/** Runs a request handler, and answers with what it returns where that is meant as the answer. */
+export function serve<T, R>(
+  fn: (value: T, result: Result<R>, op: string) => unknown, value: T, result: Result<R>, op: string,
+): void {
+  const r: any = fn(value, result, op);
+  const n = fn.length; // at least 2: it declares result
+  if (typeof r?.then == "function") {
+    Promise.resolve<R>(r)
+      .then((v) => {
+        if (n < 2 || v !== undefined) result(v);
+      })
+      .catch((err) => result.error(err));
+  } else if (r === undefined ? n == 1 : n < 2) {
+    result(r);
+  }
+}
+
+function set<F>(map: Map<string, F>, name: string, fn: F | null | undefined, registered = fn): void {
+  if (reserved(name)) throw new Error('names that begin with "gotalk:" are reserved: ' + name);
+  if (fn) map.set(name, registered!);
+  else map.delete(name);
+}
+
+/**
+ * The operations that a peer offers. The handler with the empty name gets what no other one is registered for.
+ * Registering again replaces, registering null takes away; both at any time. O describes the operations by an
+ * interface of functions.
+ */
+export class Handlers<O extends object = AnyOps> {
+  private _requests = new Map<string, BufferRequestHandler>();
+  private _notifications = new Map<string, BufferNotificationHandler>();
+  private _streams = new Map<string, StreamRequestHandler>();
+
+  /** Values are JSON both ways. */
+  handleRequest<K extends Name<O>>(op: K | "", fn: RequestHandler<O[K]> | null): void {
+    set(this._requests, op, fn && ((data, result, op) =>
+      serve(fn, parseJSON(data), Object.assign((v?: Out<O[K]>) => result(JSON.stringify(v)), { error: result.error }), op)));
+  }
+
+  handleBufferRequest(op: string, fn: BufferRequestHandler | null): void {
+    set(this._requests, op, fn);
+  }
+
+  /** The value is JSON. */
+  handleNotification<K extends Name<O>>(name: K | "", fn: NotificationHandler<O[K]> | null): void {
+    set(this._notifications, name, fn && ((data, name) => fn(parseJSON(data), name)));
+  }
+
+  handleBufferNotification(name: string, fn: BufferNotificationHandler | null): void {
+    set(this._notifications, name, fn);
+  }
+
+  /** Answers stream requests. If fn returns a promise, the stream ends, or fails, with it. */
+  handleStreamRequest(op: string, fn: StreamRequestHandler | null): void {
+    set(this._streams, op, fn);
+  }
+
+  findRequestHandler(op: string): BufferRequestHandler | undefined {
+    return this._requests.get(op) || this._requests.get("");
+  }
+
+  findNotificationHandler(name: string): BufferNotificationHandler | undefined {
+    return this._notifications.get(name) || this._notifications.get("");
+  }
+
+  findStreamRequestHandler(op: string): StreamRequestHandler | undefined {
+    return this._streams.get(op) || this._streams.get("");
+  }
+}

@@ -1,0 +1,159 @@
+// The wire format: pure functions between messages and bytes. Ids are strings of four characters, one a byte.
+
+export const MsgTypeSingleReq = 0x72; // r: id 4, name size 3, name, size 8
+export const MsgTypeStreamReq = 0x73; // s: id 4, name size 3, name, size 8
+export const MsgTypeStreamReqPart = 0x70; // p: id 4, size 8; size 0 ends the stream
+export const MsgTypeSingleRes = 0x52; // R: id 4, size 8
+export const MsgTypeStreamRes = 0x53; // S: id 4, size 8; size 0 ends the stream
+export const MsgTypeErrorRes = 0x45; // E: id 4, size 8
+export const MsgTypeRetryRes = 0x65; // e: id 4, wait in milliseconds 8, size 8
+export const MsgTypeNotification = 0x6e; // n: name size 3, name, size 8
+export const MsgTypeHeartbeat = 0x68; // h: load 4, unix seconds 8
+export const MsgTypeProtocolError = 0x66; // f: code 8
+export const HeartbeatMsgMaxLoad = 0xffff;
+const Version = 1;
+
+/** A message header. For a heartbeat, wait is the load and size the time; for a protocol error, size is the code. */
+export interface Header {
+  t: number;
+  id?: string;
+  name?: string;
+  wait: number;
+  size: number;
+}
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+
+export const utf8 = (s: string): Uint8Array<ArrayBuffer> => encoder.encode(s);
+
+/** The text of a payload. What is not UTF-8 comes out as U+FFFD. */
+export const toText = (b: string | Uint8Array | undefined): string =>
+  typeof b == "string" ? b : b ? decoder.decode(b) : "";
+
+/** The bytes of any BufferSource, without copying them. */
+export function toBytes(v: BufferSource): Uint8Array<ArrayBuffer> {
+  if (ArrayBuffer.isView(v)) return new Uint8Array(v.buffer as ArrayBuffer, v.byteOffset, v.byteLength);
+  if (v?.byteLength >= 0) return new Uint8Array(v);
+  throw new TypeError("payload is neither a string nor a BufferSource");
+}
+
+export function concat(parts: Uint8Array[], size: number): Uint8Array<ArrayBuffer> {
+  const all = new Uint8Array(size);
+  let at = 0;
+  for (const p of parts) {
+    all.set(p, at);
+    at += p.length;
+  }
+  return all;
+}
+
+function fixnum(n: number, digits: number): string {
+  const s = n.toString(16);
+  if (!(n >= 0) || n % 1 || s.length > digits) throw new RangeError(n + " does not fit into " + digits + " hex digits");
+  return s.padStart(digits, "0");
+}
+
+function makeMsg(t: number, id?: string | null, name?: string | null, wait = 0, size = 0): string {
+  return (
+    String.fromCharCode(t) +
+    (id || "") +
+    (name == null ? "" : fixnum(utf8(name).length, 3) + name) +
+    (t == MsgTypeRetryRes ? fixnum(wait, 8) : "") +
+    fixnum(size, 8)
+  );
+}
+
+function makeHeartbeatMsg(load: number): string {
+  return "h" + fixnum(load, 4) + fixnum(Math.floor(Date.now() / 1000), 8);
+}
+
+/**
+ * Parses the header at b[at]. Returns undefined when the header goes on behind b, otherwise the header and where it
+ * ends. Throws if a number is malformed. A type that does not exist is parsed like a result.
+ */
+export function parse(b: Uint8Array, at = 0): (Header & { _end: number }) | undefined {
+  let p = at + 1;
+  const take = (n: number) => String.fromCharCode(...b.subarray(p, (p += n)));
+  const number = (digits: number) => {
+    const s = take(digits);
+    if (/[^\da-f]/i.test(s)) throw new Error("invalid hexint " + s);
+    return parseInt(s, 16);
+  };
+  const h: Header = { t: b[at]!, wait: 0, size: 0 };
+  const type = String.fromCharCode(h.t);
+  if (!"nhf".includes(type)) h.id = take(4);
+  if ("rsn".includes(type)) {
+    const n = number(3);
+    h.name = toText(b.subarray(p, (p += n)));
+  }
+  if (type == "e") h.wait = number(8);
+  if (type == "h") h.wait = number(4);
+  h.size = number(8);
+  return p <= b.length ? { ...h, _end: p } : undefined;
+}
+
+/** Parses exactly one header, for users of protocol.binary and protocol.text. */
+function parseMsg(b: Uint8Array): Header {
+  const h = parse(b);
+  if (!h) throw new Error("incomplete message");
+  return { t: h.t, id: h.id, name: h.name, wait: h.wait, size: h.size };
+}
+
+/** The version that a conversation starts with. Throws unless s is two hex digits. */
+function parseVersion(s: string): number {
+  if (!/^[\da-f]{2}$/i.test(s)) throw new Error("invalid hexint " + s);
+  return parseInt(s, 16);
+}
+
+export const versionText = fixnum(Version, 2);
+
+/** Headers as bytes, in binary WebSocket messages. The default. */
+export const binary = {
+  versionBuf: utf8(versionText),
+  makeFixnum: (n: number, digits: number) => utf8(fixnum(n, digits)),
+  parseVersion: (b: BufferSource) => parseVersion(toText(toBytes(b))),
+  parseMsg: (b: BufferSource) => parseMsg(toBytes(b)),
+  /** Throws a RangeError if the name has more than 4095 bytes, or a number does not fit. */
+  makeMsg(t: number, id?: string | null, name?: string | null, wait?: number, size?: number): Uint8Array<ArrayBuffer> {
+    // Ids are bytes, not text: they are put in behind the encoder's back.
+    const b = utf8(makeMsg(t, id && "    ", name, wait, size));
+    for (let i = 0; id && i < 4; i++) b[i + 1] = id.charCodeAt(i);
+    return b;
+  },
+  makeHeartbeatMsg: (load: number) => utf8(makeHeartbeatMsg(load)),
+};
+
+/** Headers as strings, in text WebSocket messages, for networks and tools that know nothing else. */
+export const text = {
+  versionBuf: versionText,
+  makeFixnum: fixnum,
+  parseVersion,
+  parseMsg: (s: string) => parseMsg(utf8(s)),
+  makeMsg,
+  makeHeartbeatMsg,
+};
+
+export type Protocol = typeof binary | typeof text;
+
+/** The message types, as character codes, the codes of protocol errors, and the two ways to write headers. */
+export const protocol = {
+  Version,
+  MsgTypeSingleReq,
+  MsgTypeStreamReq,
+  MsgTypeStreamReqPart,
+  MsgTypeSingleRes,
+  MsgTypeStreamRes,
+  MsgTypeErrorRes,
+  MsgTypeRetryRes,
+  MsgTypeNotification,
+  MsgTypeHeartbeat,
+  MsgTypeProtocolError,
+  ErrorAbnormal: 0,
+  ErrorUnsupported: 1,
+  ErrorInvalidMsg: 2,
+  ErrorTimeout: 3,
+  HeartbeatMsgMaxLoad,
+  binary,
+  text,
+};
