@@ -39,8 +39,9 @@ type link struct {
 	limits Limits
 
 	// Owned by the read loop.
-	r      msgReader
-	resume chan struct{} // wakes the loop when it does not read on for a while
+	r       msgReader
+	resume  chan struct{} // wakes the loop when it does not read on for a while
+	greeted bool          // the peer has said hello
 
 	// Own synchronisation.
 	reading      atomic.Bool  // Read was called

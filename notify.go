@@ -1,6 +1,9 @@
 package gotalk
 
-import "fmt"
+import (
+	"bytes"
+	"fmt"
+)
 
 // noteQueue holds notifications, and heartbeats for OnHeartbeat, which are handled one after the other. Guarded by
 // link.mu.
@@ -18,6 +21,9 @@ type note struct {
 
 // onNotification takes a notification and leaves it to a goroutine that handles them in order.
 func (l *link) onNotification(h header) error {
+	if bytes.HasPrefix(h.name, []byte(reservedPrefix)) {
+		return l.onExtension(h)
+	}
 	fn, name := l.sock.handlers().findNotification(h.name)
 	if fn != nil && h.size > l.limits.MaxPayload {
 		l.logError(fmt.Sprintf("notification %q dropped: %v", name, tooLarge("notification", h.size, l.limits.MaxPayload)))

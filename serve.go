@@ -73,10 +73,10 @@ func errorResult(id msgID, text string) *message {
 	return &message{t: MsgTypeErrorRes, id: id, payload: []byte(text)}
 }
 
-// refuse answers that there is no room for a request now. The client of a WebSocket gets an error: the gotalk.js that is in use
-// takes a retry result for an invalid message and closes the connection.
+// refuse answers that there is no room for a request now. The client of a WebSocket that has not said hello gets an error:
+// an old gotalk.js takes a retry result for an invalid message and closes the connection.
 func (l *link) refuse(id msgID, wait uint32, why string) {
-	if l.w.framing == serverFraming {
+	if l.w.framing == serverFraming && !l.greeted {
 		l.post(errorResult(id, why))
 		return
 	}

@@ -53,6 +53,9 @@ type Sock struct {
 	// be set in AcceptHandler or OnConnect too.
 	Limits *Limits
 
+	// NoExtensions makes this side speak plain protocol 1 even to a peer that understands more.
+	NoExtensions bool
+
 	accepted bool          // by a server: heartbeats are answered. Set before Read
 	nextID   atomic.Uint32 // of the next request; goes on counting over connections
 	link     atomic.Pointer[link]

@@ -62,6 +62,7 @@ type msgWriter struct {
 	written   int64     // bytes ever written
 	posted    int       // bytes in queue and tail that did not wait for room
 	flushing  bool
+	joining   bool          // framed messages may share a frame
 	closed    error         // no message is taken any more; what is there is still written
 	failed    error         // the connection is broken
 	wake      chan struct{} // closed after each write, for those who wait; nil when nobody does
@@ -75,13 +76,19 @@ type msgWriter struct {
 
 // segment is a part of what is to be written: a buffer of the writer's, or a slice lent by a caller who waits.
 type segment struct {
-	buf  *buffer
-	lent []byte
+	buf    *buffer
+	lent   []byte
+	joined bool // lent belongs to the frame of the buffer before it
 }
 
-type buffer struct{ b []byte }
+// buffer is a part of what to write. One that is to be joined begins with room for the header of a frame around it and
+// what follows it.
+type buffer struct {
+	b      []byte
+	joined bool
+}
 
-var buffers = sync.Pool{New: func() any { return &buffer{make([]byte, 0, 1<<10)} }}
+var buffers = sync.Pool{New: func() any { return &buffer{b: make([]byte, 0, 1<<10)} }}
 
 // send writes a message. It waits while too much is unsent, and while a large payload is written from m's slice. When
 // ctx can end, so that send must be able to return at any time, it neither lends the slice nor writes by itself. When
@@ -163,7 +170,7 @@ func (w *msgWriter) postRaw(b []byte) error {
 }
 
 func (w *msgWriter) appendRawLocked(b []byte) {
-	t := w.tailLocked()
+	t := w.tailLocked(false)
 	t.b = append(t.b, b...)
 	w.countLocked(len(b))
 }
@@ -201,9 +208,18 @@ func (w *msgWriter) wakeLocked() {
 	}
 }
 
-func (w *msgWriter) tailLocked() *buffer {
+// tailLocked returns the buffer to append to: one for messages that are to be joined, or one for what goes out as it is.
+func (w *msgWriter) tailLocked(joined bool) *buffer {
+	if w.tail != nil && w.tail.joined != joined {
+		w.queue = append(w.queue, segment{buf: w.tail})
+		w.tail = nil
+	}
 	if w.tail == nil {
 		w.tail = buffers.Get().(*buffer)
+		w.tail.joined = joined
+		if joined {
+			w.tail.b = append(w.tail.b, make([]byte, maxFrameHeader)...)
+		}
 	}
 	return w.tail
 }
@@ -215,10 +231,11 @@ func (w *msgWriter) countLocked(n int) {
 
 // appendLocked appends a message, and tells whether its payload is lent instead of copied.
 func (w *msgWriter) appendLocked(m *message, mayLend bool) (lent bool) {
-	t := w.tailLocked()
+	framed := w.framing != unframed && !w.joining
+	t := w.tailLocked(w.joining)
 	before := len(t.b)
 	if m.t != 0 {
-		if w.framing == unframed {
+		if !framed {
 			t.b = m.appendHeader(t.b)
 		} else {
 			// The header's size is known only afterwards; it is at most what a frame's first length form takes twice over.
@@ -231,7 +248,7 @@ func (w *msgWriter) appendLocked(m *message, mayLend bool) (lent bool) {
 		return false
 	}
 	if !mayLend || !w.lend || len(m.payload) <= lendSize {
-		if w.framing == unframed {
+		if !framed {
 			t.b = append(t.b, m.payload...)
 		} else {
 			t.b = w.appendFrame(t.b, m.payload)
@@ -239,11 +256,11 @@ func (w *msgWriter) appendLocked(m *message, mayLend bool) (lent bool) {
 		w.countLocked(len(t.b) - before)
 		return false
 	}
-	if w.framing != unframed {
+	if framed {
 		t.b, _ = appendFrameHeader(t.b, w.framing, len(m.payload))
 	}
 	w.countLocked(len(t.b) - before + len(m.payload))
-	w.queue = append(w.queue, segment{buf: t}, segment{lent: m.payload})
+	w.queue = append(w.queue, segment{buf: t}, segment{lent: m.payload, joined: w.joining})
 	w.tail = nil
 	return true
 }
@@ -327,11 +344,13 @@ func (w *msgWriter) flush() {
 // write writes all of the segments, in steps that the peer must take within the timeout each.
 func (w *msgWriter) write(segments []segment, timeout time.Duration) error {
 	slices := w.slices[:0]
-	for _, s := range segments {
-		if s.buf != nil {
-			s.lent = s.buf.b
-		}
-		if len(s.lent) > 0 {
+	for i, s := range segments {
+		switch {
+		case s.buf != nil && s.buf.joined:
+			slices = append(slices, joinFrom(segments, i))
+		case s.buf != nil:
+			slices = append(slices, s.buf.b)
+		default:
 			slices = append(slices, s.lent)
 		}
 	}
@@ -373,6 +392,39 @@ func (w *msgWriter) write(segments []segment, timeout time.Duration) error {
 		slices = slices[k:]
 	}
 	return nil
+}
+
+// joinFrom returns the bytes of the buffer at i, which is to be joined. If it is the first of its frame, they begin with
+// the frame's header, which is put where room was left for it.
+func joinFrom(segments []segment, i int) []byte {
+	b := segments[i].buf.b
+	if i > 0 && (segments[i-1].joined || segments[i-1].buf != nil && segments[i-1].buf.joined) {
+		return b[maxFrameHeader:]
+	}
+	n := 0
+	for _, s := range segments[i:] {
+		switch {
+		case s.buf != nil && s.buf.joined:
+			n += len(s.buf.b) - maxFrameHeader
+			continue
+		case s.joined:
+			n += len(s.lent)
+			continue
+		}
+		break
+	}
+	var room [maxFrameHeader]byte
+	head, _ := appendFrameHeader(room[:0], serverFraming, n)
+	start := maxFrameHeader - len(head)
+	copy(b[start:], head)
+	return b[start:]
+}
+
+// startJoining lets messages from now on share WebSocket messages: one frame for each write.
+func (w *msgWriter) startJoining() {
+	w.mu.Lock()
+	w.joining = true
+	w.mu.Unlock()
 }
 
 // arm gives the next write d. As for reads a deadline that was set lately stays, being a little late.
