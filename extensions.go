@@ -31,6 +31,9 @@ func (l *link) onExtension(h header) error {
 		return nil
 	}
 	l.greeted = true
+	if peer.Join > 0 && l.w.framing == serverFraming {
+		l.w.startJoining()
+	}
 	if l.sock.accepted {
 		var ours hello
 		if l.ws != nil {
@@ -38,9 +41,6 @@ func (l *link) onExtension(h header) error {
 		}
 		b, _ := json.Marshal(ours) // of a struct of numbers: cannot fail
 		l.post(&message{t: MsgTypeNotification, name: helloName, payload: b})
-	}
-	if peer.Join > 0 && l.w.framing == serverFraming {
-		l.w.startJoining()
 	}
 	return nil
 }

@@ -51,6 +51,7 @@ type link struct {
 	pendingBytes atomic.Int64 // requests and notifications received and not yet handled
 	feedBytes    atomic.Int64 // stream parts received and not yet consumed
 	beats        beats
+	spare        sync.Pool // calls that are over, to be used again
 
 	mu          sync.Mutex
 	closed      bool
@@ -257,11 +258,14 @@ func (l *link) writeFailed() {
 
 // failed ends the link because of err, an error of a write, and returns what its calls end with.
 func (l *link) failed(err error) error {
+	if cause := l.causeOf(); cause != nil {
+		return cause // closed before; what was sent until then is still being written
+	}
 	why := closing{cause: ErrSockClosed, code: noProtocolError}
 	if err == nil || isTimeout(err) {
 		why.cause = &timeoutError{"the peer does not read what is sent to it"}
 		why.code = ProtocolErrorTimeout
-	} else if l.reading.Load() && l.causeOf() == nil {
+	} else if l.reading.Load() {
 		// The peer has closed the connection. Before, it may have said why: leave it to the reader to find that.
 		if !l.broken.Swap(true) {
 			time.AfterFunc(lastWords, func() { l.close(why) })
@@ -269,9 +273,10 @@ func (l *link) failed(err error) error {
 		}
 		return ErrSockClosed
 	}
-	l.close(why)
-	l.endConn(false)
-	l.netConn().Close() // what cannot be written shall not hold it open
+	if first, _ := l.close(why); first {
+		l.endConn(false)
+		l.netConn().Close() // what cannot be written shall not hold it open
+	}
 	return l.causeOf()
 }
 

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -34,8 +33,15 @@ type outcome struct {
 	err error
 }
 
-// calls are used again: one is put back by the goroutine that received its outcome, or took it out of the pending table.
-var calls = sync.Pool{New: func() any { return &call{done: make(chan outcome, 1)} }}
+// newCall returns a call with room for one outcome. It is put back into l.spare by the goroutine that received its
+// outcome, or took it out of the pending table. The pool is the link's own: in testing/synctest a channel must not leave
+// its bubble.
+func (l *link) newCall() *call {
+	if c, ok := l.spare.Get().(*call); ok {
+		return c
+	}
+	return &call{done: make(chan outcome, 1)}
+}
 
 // fail ends a call that was taken out of the pending table.
 func (c *call) fail(err error) {
@@ -99,17 +105,17 @@ func (l *link) takeLocked(id msgID) *call {
 
 // roundTrip sends a request and waits for its result.
 func (l *link) roundTrip(ctx context.Context, op string, payload []byte) (Response, error) {
-	c := calls.Get().(*call)
+	c := l.newCall()
 	id, err := l.register(c)
 	if err != nil {
-		calls.Put(c)
+		l.spare.Put(c)
 		return Response{}, err
 	}
 	m := message{t: MsgTypeSingleReq, id: id, name: op, payload: payload}
 	if err = l.send(ctx, &m); err == nil {
 		select {
 		case out := <-c.done:
-			calls.Put(c)
+			l.spare.Put(c)
 			return out.res, out.err
 		case <-ctx.Done():
 			err = ctx.Err()
@@ -118,7 +124,7 @@ func (l *link) roundTrip(ctx context.Context, op string, payload []byte) (Respon
 	if l.take(id) == nil {
 		<-c.done // somebody else took the call out and ends it
 	}
-	calls.Put(c)
+	l.spare.Put(c)
 	return Response{}, err
 }
 
@@ -127,24 +133,25 @@ func (l *link) roundTrip(ctx context.Context, op string, payload []byte) (Respon
 func (l *link) onResult(h header) error {
 	l.mu.Lock()
 	c := l.calls[h.id]
-	tooLargeHere := h.size > l.limits.MaxPayload
-	if c != nil && (!c.streaming || h.t != MsgTypeStreamRes || h.size == 0 || tooLargeHere) {
-		l.takeLocked(h.id)
-	}
+	last := c != nil && (!c.streaming || h.t != MsgTypeStreamRes || h.size == 0)
 	l.mu.Unlock()
 	if c == nil {
 		return l.r.skip(h.size)
 	}
-	if tooLargeHere {
-		c.fail(tooLarge("result", h.size, l.limits.MaxPayload))
+	if h.size > l.limits.MaxPayload {
+		if c = l.take(h.id); c != nil {
+			c.fail(tooLarge("result", h.size, l.limits.MaxPayload))
+		}
 		return l.r.skip(h.size)
 	}
 	payload, err := l.r.payload(h.size)
 	if err != nil {
-		if !c.streaming || h.t != MsgTypeStreamRes {
-			c.fail(ErrSockClosed) // it is in the table no more, so nobody else would
-		}
 		return err
+	}
+	if last { // a call can end while its result is on the way, so it is pending until now
+		if c = l.take(h.id); c == nil {
+			return nil
+		}
 	}
 	res := Response{MsgType: h.t, Data: payload}
 	if h.t == MsgTypeRetryRes {
@@ -158,7 +165,7 @@ func (l *link) onResult(h header) error {
 	default:
 		c.failed.Store(h.t == MsgTypeErrorRes || h.t == MsgTypeRetryRes)
 		c.feed.put(res, len(payload))
-		if h.t != MsgTypeStreamRes || h.size == 0 || !c.streaming {
+		if last {
 			c.feed.end()
 		}
 	}
