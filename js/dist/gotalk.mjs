@@ -1,47 +1,41 @@
 // src/env.ts
 var env = {
+  /** Warnings on the console. On if the script was loaded from this machine. */
   developmentMode: false,
-  /** Where open() and connection() go without an address. Empty when unknown. */
+  /** Where open and connection go without an address: the folder of the script, "" if that is unknown. */
   defaultResponderAddress: ""
 };
-
-// src/address.ts
-var base;
-function parseURL(s) {
-  try {
-    const u = new URL(s);
-    return u.host ? u : void 0;
-  } catch {
-  }
+function warn(what, err) {
+  if (env.developmentMode) console.warn("gotalk:", what, err);
 }
+var base;
+var parseURL = (s) => s && new URL(s).host ? new URL(s) : void 0;
+var isLocal = (url) => /(^|\.)local(host)?$|^127\.|^\[::1]/.test(new URL(url).hostname);
 var origin = (u) => (u.protocol == "https:" ? "wss://" : "ws://") + u.host;
 function setScript(src) {
   base = parseURL(src);
   if (!base) return;
   env.defaultResponderAddress = origin(base) + base.pathname.replace(/[^/]*$/, "");
-  env.developmentMode = /^(localhost|127\.0\.0\.1|\[::1\])$|\.local(host)?$/.test(base.hostname);
+  env.developmentMode = isLocal(src);
 }
 function resolve(addr) {
   addr ||= env.defaultResponderAddress;
   if (!addr) throw new Error("address not specified");
-  if (/^(ws|http)s?:\//i.test(addr)) return addr.replace(/^http/i, "ws");
   const from = base || parseURL(globalThis.location?.href);
-  if (!from) return addr;
-  if (addr.startsWith("//")) return origin(from).replace(/\/\/.*/, addr);
-  return origin(from) + (addr.startsWith("/") ? "" : "/") + addr;
+  if (from && !/^(ws|http)s?:\//i.test(addr)) return new URL(addr.replace(/^(?!\/)/, "/"), origin(from)).href;
+  return addr.replace(/^http/i, "ws");
 }
 
 // src/errors.ts
 var GotalkError = class extends Error {
-  code;
   /** `code` is "unknown" unless given. */
-  constructor(message2, code = "unknown", options) {
-    super(message2, options);
+  constructor(message, code = "unknown") {
+    super(message);
     this.code = code;
   }
 };
 var errors = ["abnormal condition", "unsupported protocol", "invalid protocol message", "timeout"].map(
-  (message2, code) => Object.assign(new Error(message2), { isGotalkProtocolError: true, code })
+  (message, code) => Object.assign(new Error(message), { isGotalkProtocolError: true, code })
 );
 var [ErrAbnormal, ErrUnsupported, ErrInvalidMsg, ErrTimeout] = errors;
 var protocolError = (code) => errors[code] || ErrInvalidMsg;
@@ -57,33 +51,28 @@ function call(fn, ...args) {
 
 // src/events.ts
 var EventEmitter = class {
-  // The lists are replaced, never changed, so one can be walked while its listeners come and go.
-  _lists = /* @__PURE__ */ new Map();
-  /** Has fn called each time. Throws a TypeError if fn is not a function. */
-  on(type, fn) {
-    return this._add(type, fn);
+  constructor() {
+    // The lists are replaced, never changed, so one can be walked while its listeners come and go.
+    this._lists = /* @__PURE__ */ new Map();
   }
-  addListener(type, fn) {
-    return this._add(type, fn);
+  _list(type) {
+    return this._lists.get(type) || [];
+  }
+  /** Has fn called each time, or only the next time. Throws a TypeError if fn is not a function. */
+  on(type, fn, once) {
+    if (typeof fn != "function") throw new TypeError("listener is not a function");
+    this._lists.set(type, [...this._list(type), [fn, once]]);
+    return this;
   }
   /** Has fn called the next time only. */
   once(type, fn) {
-    return this._add(type, fn, true);
-  }
-  _add(type, fn, once) {
-    if (typeof fn != "function") throw new TypeError("listener is not a function");
-    this._lists.set(type, [...this._lists.get(type) || [], { _fn: fn, _once: once }]);
-    return this;
+    return this.on(type, fn, true);
   }
   /** Takes fn away, once if it was added several times. */
   removeListener(type, fn) {
-    const list = this._lists.get(type) || [];
-    const i = list.findIndex((l) => l._fn == fn);
-    this._lists.set(type, list.filter((_, j) => j != i));
+    let found = false;
+    this._lists.set(type, this._list(type).filter((l) => found || !(found = l[0] == fn)));
     return this;
-  }
-  off(type, fn) {
-    return this.removeListener(type, fn);
   }
   /** Takes all listeners away, of one event or of all. */
   removeAllListeners(type) {
@@ -92,18 +81,20 @@ var EventEmitter = class {
     return this;
   }
   listeners(type) {
-    return (this._lists.get(type) || []).map((l) => l._fn);
+    return this._list(type).map((l) => l[0]);
   }
   /** Calls the listeners in the order in which they were added, and says whether there were any. */
   emit(type, ...args) {
-    const list = this._lists.get(type) || [];
-    for (const l of list) {
-      if (l._once) this.removeListener(type, l._fn);
-      call(l._fn.bind(this), ...args);
+    const list = this._list(type);
+    for (const [fn, once] of list) {
+      if (once) this.removeListener(type, fn);
+      call(fn.bind(this), ...args);
     }
     return list.length > 0;
   }
 };
+EventEmitter.prototype.addListener = EventEmitter.prototype.on;
+EventEmitter.prototype.off = EventEmitter.prototype.removeListener;
 
 // src/protocol.ts
 var MsgTypeSingleReq = 114;
@@ -123,9 +114,10 @@ var decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 var utf8 = (s) => encoder.encode(s);
 var toText = (b) => typeof b == "string" ? b : b ? decoder.decode(b) : "";
 function toBytes(v) {
+  if (typeof v == "string") return utf8(v);
   if (ArrayBuffer.isView(v)) return new Uint8Array(v.buffer, v.byteOffset, v.byteLength);
   if (v?.byteLength >= 0) return new Uint8Array(v);
-  throw new TypeError("payload is neither a string nor a BufferSource");
+  throw new TypeError("payload is not a string or BufferSource");
 }
 function concat(parts, size) {
   const all = new Uint8Array(size);
@@ -138,50 +130,46 @@ function concat(parts, size) {
 }
 function fixnum(n, digits) {
   const s = n.toString(16);
-  if (!(n >= 0) || n % 1 || s.length > digits) throw new RangeError(n + " does not fit into " + digits + " hex digits");
+  if (!(n >= 0) || n % 1 || s.length > digits) throw new RangeError(n + " is out of range");
   return s.padStart(digits, "0");
 }
 function makeMsg(t, id, name, wait = 0, size = 0) {
   return String.fromCharCode(t) + (id || "") + (name == null ? "" : fixnum(utf8(name).length, 3) + name) + (t == MsgTypeRetryRes ? fixnum(wait, 8) : "") + fixnum(size, 8);
 }
 function makeHeartbeatMsg(load) {
-  return "h" + fixnum(load, 4) + fixnum(Math.floor(Date.now() / 1e3), 8);
+  return "h" + fixnum(load, 4) + fixnum(Date.now() / 1e3 >>> 0, 8);
 }
-function parse(b, at = 0) {
-  let p = at + 1;
-  const take = (n) => String.fromCharCode(...b.subarray(p, p += n));
-  const number = (digits) => {
-    const s = take(digits);
-    if (/[^\da-f]/i.test(s)) throw new Error("invalid hexint " + s);
-    return parseInt(s, 16);
-  };
-  const h = { t: b[at], wait: 0, size: 0 };
-  const type = String.fromCharCode(h.t);
-  if (!"nhf".includes(type)) h.id = take(4);
-  if ("rsn".includes(type)) {
-    const n = number(3);
-    h.name = toText(b.subarray(p, p += n));
-  }
-  if (type == "e") h.wait = number(8);
-  if (type == "h") h.wait = number(4);
-  h.size = number(8);
-  return p <= b.length ? { ...h, _end: p } : void 0;
-}
-function parseMsg(b) {
-  const h = parse(b);
-  if (!h) throw new Error("incomplete message");
-  return { t: h.t, id: h.id, name: h.name, wait: h.wait, size: h.size };
-}
-function parseVersion(s) {
-  if (!/^[\da-f]{2}$/i.test(s)) throw new Error("invalid hexint " + s);
+function hex(s) {
+  if (/[^\da-f]/i.test(s)) throw new Error("invalid hexint " + s);
   return parseInt(s, 16);
 }
+function* parser() {
+  const ascii = (v) => String.fromCharCode(...toBytes(v));
+  const type = ascii(yield 1);
+  return {
+    t: type.charCodeAt(0),
+    id: "nhf".includes(type) ? void 0 : ascii(yield 4),
+    name: "rsn".includes(type) ? toText(yield hex(ascii(yield 3))) : void 0,
+    wait: type == "e" ? hex(ascii(yield 8)) : type == "h" ? hex(ascii(yield 4)) : 0,
+    size: hex(ascii(yield 8))
+  };
+}
+function parseMsg(v) {
+  const b = toBytes(v);
+  const p = parser();
+  let at = 0;
+  let r = p.next("");
+  while (!r.done) r = p.next(b.subarray(at, at += r.value));
+  if (at > b.length) throw new Error("incomplete message");
+  return r.value;
+}
+var parseVersion = (v) => hex(toText(toBytes(v)).slice(0, 2));
 var versionText = fixnum(Version, 2);
 var binary = {
   versionBuf: utf8(versionText),
   makeFixnum: (n, digits) => utf8(fixnum(n, digits)),
-  parseVersion: (b) => parseVersion(toText(toBytes(b))),
-  parseMsg: (b) => parseMsg(toBytes(b)),
+  parseVersion,
+  parseMsg,
   /** Throws a RangeError if the name has more than 4095 bytes, or a number does not fit. */
   makeMsg(t, id, name, wait, size) {
     const b = utf8(makeMsg(t, id && "    ", name, wait, size));
@@ -194,7 +182,7 @@ var text = {
   versionBuf: versionText,
   makeFixnum: fixnum,
   parseVersion,
-  parseMsg: (s) => parseMsg(utf8(s)),
+  parseMsg,
   makeMsg,
   makeHeartbeatMsg
 };
@@ -221,33 +209,42 @@ var protocol = {
 
 // src/handlers.ts
 var reserved = (name) => name.startsWith("gotalk:");
+function checkName(name) {
+  if (reserved(name) || utf8(name).length > 4095) {
+    throw new GotalkError(`name is reserved or longer than 4095 bytes: ${name.slice(0, 99)}`, "invalid_argument");
+  }
+}
+var isPromise = (v) => typeof v?.then == "function";
+var decodeJSON = (data) => data?.length ? JSON.parse(toText(data)) : null;
 function parseJSON(data) {
   try {
-    return data?.length ? JSON.parse(toText(data)) : null;
+    return decodeJSON(data);
   } catch (err) {
-    if (env.developmentMode) console.warn("gotalk: invalid JSON payload:", err);
+    warn("invalid JSON payload", err);
   }
 }
 function serve(fn, value, result, op) {
   const r = fn(value, result, op);
   const n = fn.length;
-  if (typeof r?.then == "function") {
-    Promise.resolve(r).then((v) => {
+  if (isPromise(r)) {
+    r.then((v) => {
       if (n < 2 || v !== void 0) result(v);
-    }).catch((err) => result.error(err));
+    }).then(null, result.error);
   } else if (r === void 0 ? n == 1 : n < 2) {
     result(r);
   }
 }
-function set(map, name, fn, registered = fn) {
-  if (reserved(name)) throw new Error('names that begin with "gotalk:" are reserved: ' + name);
-  if (fn) map.set(name, registered);
+function set(map, name, fn) {
+  checkName(name);
+  if (fn) map.set(name, fn);
   else map.delete(name);
 }
 var Handlers = class {
-  _requests = /* @__PURE__ */ new Map();
-  _notifications = /* @__PURE__ */ new Map();
-  _streams = /* @__PURE__ */ new Map();
+  constructor() {
+    this._requests = /* @__PURE__ */ new Map();
+    this._notifications = /* @__PURE__ */ new Map();
+    this._streams = /* @__PURE__ */ new Map();
+  }
   /** Values are JSON both ways. */
   handleRequest(op, fn) {
     set(this._requests, op, fn && ((data, result, op2) => serve(fn, parseJSON(data), Object.assign((v) => result(JSON.stringify(v)), { error: result.error }), op2)));
@@ -280,54 +277,30 @@ var Handlers = class {
 // src/conn.ts
 var maxBatch = 65536;
 var Conn = class {
-  constructor(_ws, _onVersion, _onMsg) {
+  constructor(_ws, _sock) {
     this._ws = _ws;
-    this._onVersion = _onVersion;
-    this._onMsg = _onMsg;
+    this._sock = _sock;
+    /** When the last heartbeat was sent. */
+    this._beatAt = Date.now();
+    // Incoming WebSocket messages that were not looked at yet; bytes that the parser has not taken, and how many it wants.
+    this._in = [];
+    this._rest = [];
+    this._size = 0;
+    this._parser = this._parse();
+    this._want = this._parser.next("").value;
+    this._batch = [];
+    this._batched = 0;
     _ws.binaryType = "arraybuffer";
   }
-  _ws;
-  _onVersion;
-  _onMsg;
-  /** The version was sent and no close is under way. */
-  _open = false;
-  /** It was open at some time. */
-  _wasOpen = false;
-  /** Messages are handed on, not only kept. */
-  _reading = false;
-  /** Headers are sent in text messages. */
-  _text = false;
-  /** Why the connection is being closed, if a peer broke the protocol. Nothing is read any more. */
-  _err;
-  /** What the peer said in its hello. */
-  _hello;
-  /** The peer takes several messages in one WebSocket message. */
-  _join;
-  /** Runs while a sign of life is awaited. */
-  _probe;
-  _timer;
-  /** When the last heartbeat was sent. */
-  _beatAt = Date.now();
-  /** Tells open() that the connection could not be made. */
-  _failed;
-  // Incoming messages that were not parsed yet, and what was parsed of the byte stream that they make.
-  _in = [];
-  _busy = false;
-  _version = false;
-  _head;
-  _rest = [];
-  _size = 0;
-  _batch = [];
-  _batched = 0;
   /** Sends a message: at once as one WebSocket message for the header and one for the payload, or joined with others. */
   _send(header, body) {
     if (this._join && !this._text) {
       this._push(header);
-      if (body) this._push(body._bytes);
+      if (body) this._push(toBytes(body));
     } else {
       const s = this._text && toText(header);
       this._ws.send(s && !s.includes("�") ? s : header);
-      if (body) this._ws.send(body._data);
+      if (body) this._ws.send(body);
     }
   }
   _push(b) {
@@ -362,6 +335,11 @@ var Conn = class {
     this._err = protocolError(code);
     this._close(4e3 + (code < 1e3 ? code : ErrInvalidMsg.code));
   }
+  /** Ends the wait for a sign of life. */
+  _alive() {
+    clearTimeout(this._probe);
+    this._probe = void 0;
+  }
   _receive(data) {
     this._in.push(data);
     this._pump();
@@ -372,47 +350,34 @@ var Conn = class {
     this._busy = true;
     try {
       while (this._in.length && this._reading && !this._err) this._feed(this._in.shift());
-    } catch {
-      this._closeError(ErrInvalidMsg.code);
+    } catch (err) {
+      this._closeError((err == ErrUnsupported ? ErrUnsupported : ErrInvalidMsg).code);
     }
-    this._busy = false;
+    this._busy = void 0;
   }
-  /** Takes the next piece of the byte stream. Throws if it makes no sense. */
+  /** Gives the next piece of the byte stream to the parser. Throws if it makes no sense. */
   _feed(data) {
-    const b = typeof data == "string" ? utf8(data) : toBytes(data);
-    let h = this._head;
-    if (h && !this._size && b.length == h.size) {
-      this._head = void 0;
-      this._onMsg(h, typeof data == "string" ? data : b);
-      return;
-    }
+    const b = toBytes(data);
     this._rest.push(b);
     this._size += b.length;
-    if (h && this._size < h.size) return;
-    const all = this._rest.length > 1 ? concat(this._rest, this._size) : b;
-    let at = 0;
-    while (this._reading && !this._err) {
-      h = this._head;
-      if (!this._version) {
-        if (all.length < 2) break;
-        at = 2;
-        if (toText(all.subarray(0, at)) != versionText) return this._closeError(ErrUnsupported.code);
-        this._version = true;
-        this._onVersion();
-      } else if (h) {
-        if (all.length - at < h.size) break;
-        this._head = void 0;
-        this._onMsg(h, all.slice(at, at += h.size));
-      } else {
-        const next = at < all.length && parse(all, at);
-        if (!next) break;
-        at = next._end;
-        if (next.size && next.t != MsgTypeHeartbeat && next.t != MsgTypeProtocolError) this._head = next;
-        else this._onMsg(next);
-      }
+    let n;
+    while (this._size >= (n = this._want) && this._reading && !this._err) {
+      const all = this._rest.length == 1 ? this._rest[0] : concat(this._rest, this._size);
+      this._size -= n;
+      this._rest = this._size ? [all.subarray(n)] : [];
+      const own = all == b && !this._size;
+      this._want = this._parser.next(own ? typeof data == "string" ? data : b : all.slice(0, n)).value;
     }
-    this._rest = at < all.length ? [all.subarray(at)] : [];
-    this._size = all.length - at;
+  }
+  *_parse() {
+    if (toText(yield 2) != versionText) throw ErrUnsupported;
+    call(() => this._sock.startSendingHeartbeats());
+    for (; ; ) {
+      const h = yield* parser();
+      const type = String.fromCharCode(h.t);
+      if (!"rspRSEenhf".includes(type)) throw ErrInvalidMsg;
+      this._sock._onMsg(this, h, h.size && !"hf".includes(type) ? yield h.size : void 0);
+    }
   }
 };
 
@@ -423,33 +388,31 @@ var KeepAlive = class {
   constructor(_sock, _addr) {
     this._sock = _sock;
     this._addr = _addr;
+    this.enabled = false;
+    /** Milliseconds that a connection must last before the delays begin anew. */
+    this.minUptime = 5e3;
+    /** The bound of the first delay, in milliseconds. It doubles with each failure up to maxDelay. */
+    this.minDelay = 500;
+    this.maxDelay = 5e3;
+    this._failures = 0;
+    this._openedAt = 0;
   }
-  _sock;
-  _addr;
-  enabled = false;
-  /** Milliseconds that a connection must last before the delays begin anew. */
-  minUptime = 5e3;
-  /** The bound of the first delay, in milliseconds. It doubles with each failure up to maxDelay. */
-  minDelay = 500;
-  maxDelay = 5e3;
-  _failures = 0;
-  _openedAt = 0;
-  _timer;
   get isConnected() {
     return !!this._sock._conn?._open;
   }
   /** Connects unless connected, and keeps it so. */
   enable() {
-    if (this.enabled) return;
-    this.enabled = true;
-    for (const type of events) globalThis.addEventListener?.(type, this);
+    this._listen(true);
     this._connect();
   }
   /** Lets things take their course; does not close the connection. */
   disable() {
-    this.enabled = false;
-    for (const type of events) globalThis.removeEventListener?.(type, this);
+    this._listen(false);
     clearTimeout(this._timer);
+  }
+  _listen(on) {
+    this.enabled = on;
+    for (const type of events) globalThis[on ? "addEventListener" : "removeEventListener"]?.(type, this);
   }
   _connect() {
     clearTimeout(this._timer);
@@ -466,16 +429,9 @@ var KeepAlive = class {
   }
   _again(err) {
     if (!this.enabled) return;
-    const bound = Math.min(this.maxDelay, this.minDelay * 2 ** this._failures);
-    let delay = Math.random() * bound;
-    if (!err) delay = Math.max(100, delay);
-    if (err == ErrTimeout) {
-      if (!this._failures) delay = 0;
-    } else if (err?.isGotalkProtocolError) {
-      delay = this.maxDelay * (1 + Math.random());
-    }
-    this._failures++;
-    if (globalThis.navigator?.onLine === false && !/\/\/(localhost|127\.|\[::1\])/.test(resolve(this._addr))) delay = 6e4;
+    let delay = Math.max(100, Math.random() * Math.min(this.maxDelay, this.minDelay * 2 ** this._failures++));
+    if (err?.isGotalkProtocolError && err != ErrTimeout) delay = this.maxDelay * (1 + Math.random());
+    if (globalThis.navigator?.onLine === false && !isLocal(resolve(this._addr))) delay = 6e4;
     this._timer = setTimeout(() => this._connect(), delay);
   }
   /** @internal For the browser, which calls it with the events above. */
@@ -484,34 +440,29 @@ var KeepAlive = class {
       this._sock._drop(null);
       clearTimeout(this._timer);
     } else if (ev.persisted !== false && !globalThis.document?.hidden) {
-      if (this._sock._conn) this._sock._wake();
+      if (this._sock._conn) this._sock._ping(true);
       else this._connect();
     }
   }
 };
 
 // src/stream.ts
-var Stream = class extends EventEmitter {
+var StreamRequest = class extends EventEmitter {
   /** @internal */
   constructor(op, id, _write) {
     super();
     this.op = op;
     this.id = id;
     this._write = _write;
+    this._ended = false;
   }
-  op;
-  id;
-  _write;
-  /** @internal Nothing more is sent. */
-  _done = false;
-  _ended = false;
   /** Sends a chunk; an empty one, or none, ends this direction of the stream. Afterwards nothing is sent any more. */
   write(buf) {
-    if (!this._done && !this._write(buf)) this._done = true;
+    this._write(buf);
   }
   /** Ends this direction of the stream. */
   end() {
-    this.write();
+    this._write(null);
   }
   /** @internal */
   _finish(err) {
@@ -520,93 +471,43 @@ var Stream = class extends EventEmitter {
     this.emit("end", err);
   }
 };
-var StreamRequest = class extends Stream {
-  /** @internal */
-  _finish(err) {
-    this._done = true;
-    super._finish(err);
-  }
-};
-var StreamResponse = class extends Stream {
-  /** @internal */
-  constructor(op, id, write, _refuse) {
-    super(op, id, write);
-    this._refuse = _refuse;
-  }
-  _refuse;
-  /** Fails the request: the requestor gets err.message, or err as a string. */
-  error(err) {
-    if (!this._done) this._refuse(err);
-    this._done = true;
-  }
-  /** @internal */
-  _fail(err) {
-    this._done = true;
-    this._finish(err);
-  }
-};
 
 // src/sock.ts
-var closeNames = {
-  1e3: "normal",
-  1001: "going away",
-  1002: "protocol error",
-  1003: "unsupported",
-  1005: "no status",
-  1006: "abnormal",
-  1007: "inconsistent",
-  1008: "invalid message",
-  1009: "too large"
-};
+var closeNames = "normal,going away,protocol error,unsupported,,no status,abnormal,inconsistent,invalid message,too large".split(",");
 var maxWait = 6e4;
 var aliveWait = 5e3;
 var deadAfter = 9e4;
 var base36 = (n, digits) => n.toString(36).padStart(digits, "0");
-var message = (err) => err?.message ?? String(err);
 function pack(v) {
-  if (v == null) return;
-  const b = typeof v == "string" ? utf8(v) : toBytes(v);
-  return b.length ? { _data: typeof v == "string" ? v : b, _bytes: b } : void 0;
+  const b = typeof v == "string" ? v : toBytes(v ?? "");
+  return b.length ? b : void 0;
 }
 var closed = () => new GotalkError("connection closed", "unavailable");
-var noSuchOperation = (op) => `no such operation "${op}"`;
-function checkName(name) {
-  if (reserved(name)) throw new GotalkError('names that begin with "gotalk:" are reserved: ' + name, "invalid_argument");
-  if (utf8(name).length > 4095) throw new GotalkError("name is longer than 4095 bytes", "invalid_argument");
-}
-function internal(err) {
-  if (env.developmentMode) console.error("gotalk: error in handler:", err);
-  return err instanceof GotalkError ? err : "internal error";
-}
+var notOpen = () => new GotalkError("socket is closed", "unavailable");
 var Sock = class extends EventEmitter {
-  handlers;
-  /** Change it before connecting. */
-  protocol = binary;
-  /** Milliseconds between heartbeats; 0 for none. A value below 10 is an error. */
-  heartbeatInterval = 2e4;
-  /** How many messages may wait for the connection to open. Sending more fails with `socket is closed`. */
-  sendBufferLimit = 100;
-  noExtensions = false;
-  WebSocket;
-  /** The current WebSocket. */
-  ws = null;
-  /** What keeps the connection open, after openKeepAlive. */
-  keepalive = null;
-  /** @internal The current connection. What belongs to an earlier one compares different. */
-  _conn;
-  _pending = /* @__PURE__ */ new Map();
-  _served = /* @__PURE__ */ new Map();
-  _queue = [];
-  _nextOp = 0;
-  _nextStream = 0;
-  // end() was called and waits for pending results.
-  _ending = false;
-  constructor(handlers, proto) {
+  /** The third parameter is what the second of connection() and the third of open() default to. */
+  constructor(handlers, proto, fallback = new Handlers()) {
     super();
-    const options = handlers && !("findRequestHandler" in handlers) ? handlers : { handlers };
-    this.handlers = options.handlers || new Handlers();
-    const { handlers: _, ...rest } = { ...options, ...proto && { protocol: proto } };
-    Object.assign(this, rest);
+    /** Change it before connecting. */
+    this.protocol = binary;
+    /** Milliseconds between heartbeats; 0 for none. A value below 10 is an error. */
+    this.heartbeatInterval = 2e4;
+    /** How many messages may wait for the connection to open. Sending more fails with `socket is closed`. */
+    this.sendBufferLimit = 100;
+    this.noExtensions = false;
+    /** The current WebSocket. */
+    this.ws = null;
+    /** What keeps the connection open, after openKeepAlive. */
+    this.keepalive = null;
+    this._pending = /* @__PURE__ */ new Map();
+    this._served = /* @__PURE__ */ new Map();
+    this._queue = [];
+    this._nextOp = 0;
+    this._nextStream = 0;
+    // end() was called and waits for pending results.
+    this._ending = false;
+    const options = handlers && "findRequestHandler" in handlers ? { handlers } : handlers;
+    Object.assign(this, { handlers: fallback }, options, proto && { protocol: proto });
   }
   /** Connects to addr, or to the default address. cb is called once, with null or with why that failed. */
   open(addr, cb) {
@@ -619,7 +520,7 @@ var Sock = class extends EventEmitter {
     let ws;
     try {
       const WS = this.WebSocket || globalThis.WebSocket;
-      if (!WS) throw new Error("there is no WebSocket here: set the option WebSocket to a class like that of the package ws");
+      if (!WS) throw new Error("no WebSocket: pass one as option");
       ws = new WS(url);
     } catch (err) {
       call(cb, err);
@@ -631,7 +532,7 @@ var Sock = class extends EventEmitter {
     ws.onopen = () => {
       if (this._conn != conn) return;
       this.handshake();
-      if (cb) call(cb, null, this);
+      call(cb, null, this);
       this.emit("open", this);
       if (this._conn == conn) this.startReading();
     };
@@ -649,7 +550,7 @@ var Sock = class extends EventEmitter {
    * is kept.
    */
   adoptWebSocket(ws) {
-    if (ws.readyState != 1) throw new Error("the WebSocket is not open");
+    if (ws.readyState != 1) throw notOpen();
     this._drop(null);
     this._attach(ws);
   }
@@ -657,19 +558,18 @@ var Sock = class extends EventEmitter {
     this.adoptWebSocket(ws);
   }
   _attach(ws) {
-    const conn = new Conn(ws, () => call(() => this.startSendingHeartbeats()), (h, payload) => this._onMsg(conn, h, payload));
+    const conn = new Conn(ws, this);
     this.ws = ws;
     this._conn = conn;
     ws.onmessage = (ev) => {
-      clearTimeout(conn._probe);
-      conn._probe = void 0;
+      conn._alive();
       conn._receive(ev.data);
     };
     ws.onerror = () => {
     };
     ws.onclose = (ev) => {
       if (this._conn != conn) return;
-      const name = closeNames[ev.code];
+      const name = closeNames[ev.code - 1e3];
       const reason = `#${ev.code}${name ? ` (${name})` : ""}`;
       if (conn._wasOpen) this._lost(conn._err || (ev.code == 1e3 ? null : new Error("websocket closed: " + reason)));
       else this._lost(new Error("connection failed: " + reason));
@@ -682,8 +582,8 @@ var Sock = class extends EventEmitter {
     conn._text = this.protocol == text;
     conn._send(binary.versionBuf);
     conn._open = conn._wasOpen = true;
-    if (!this.noExtensions) this._send(MsgTypeNotification, null, "gotalk:hello", pack('{"join":1}'));
-    for (const m of this._queue) conn._send(m._header, m._body);
+    if (!this.noExtensions) this._send(MsgTypeNotification, null, "gotalk:hello", '{"join":1}');
+    for (const [, header, body] of this._queue) conn._send(header, body);
     this._queue = [];
   }
   startReading() {
@@ -725,7 +625,7 @@ var Sock = class extends EventEmitter {
     const conn = this._conn;
     conn._open = conn._reading = false;
     clearTimeout(conn._timer);
-    clearTimeout(conn._probe);
+    conn._alive();
     this._conn = void 0;
     this.ws = null;
     this._ending = false;
@@ -738,28 +638,26 @@ var Sock = class extends EventEmitter {
   // Only notifications stay in the queue: of the rest, somebody has just been told that it failed.
   _failAll(err) {
     const all = [...this._pending.values(), ...this._served.values()];
-    this._queue = this._queue.filter((m) => !m._id);
+    this._queue = this._queue.filter((m) => !m[0]);
     this._pending = /* @__PURE__ */ new Map();
     this._served = /* @__PURE__ */ new Map();
-    for (const p of all) p._fail(err);
+    for (const p of all) p._finish(err);
   }
   _send(t, id, name, body) {
-    const header = binary.makeMsg(t, id, name, 0, body?._bytes.length);
+    const header = binary.makeMsg(t, id, name, 0, body ? toBytes(body).length : 0);
     if (this._conn?._open) return this._conn._send(header, body);
-    if (this._queue.length >= this.sendBufferLimit) throw new GotalkError("socket is closed", "unavailable");
-    if (body) body = { ...body, _data: body._data.slice() };
-    this._queue.push({ _id: id, _header: header, _body: body });
+    if (this._queue.length >= this.sendBufferLimit) throw notOpen();
+    this._queue.push([id, header, body?.slice()]);
   }
-  /** Sends a notification. Throws if it can neither be sent nor queued. */
-  notify(name, ...args) {
-    this.bufferNotify(name, JSON.stringify(args[0]));
+  notify(name, value) {
+    this.bufferNotify(name, JSON.stringify(value));
   }
   bufferNotify(name, buf) {
     checkName(name);
     this._send(MsgTypeNotification, null, name, pack(buf));
   }
   request(op, value, arg) {
-    return this._request(op, value, arg, JSON.stringify, (data) => data?.length ? JSON.parse(toText(data)) : null);
+    return this._request(op, value, arg, JSON.stringify, decodeJSON);
   }
   bufferRequest(op, buf, arg) {
     return this._request(op, buf, arg, (v) => v, (data) => data);
@@ -770,54 +668,46 @@ var Sock = class extends EventEmitter {
       value = void 0;
     }
     const cb = typeof arg == "function" ? arg : void 0;
-    const { signal, timeout, retries = 3 } = cb ? {} : arg || {};
+    let { signal, timeout, retries = 3 } = arg || {};
     const promise = new Promise((resolve2, reject) => {
       checkName(op);
       signal?.throwIfAborted();
       const body = pack(encode(value));
       let id = this._newID();
-      let tries = 0;
       let retry, deadline;
       const send = () => {
         try {
           this._send(MsgTypeSingleReq, id, op, body);
         } catch (err) {
-          fail(err);
+          finish(err);
         }
       };
-      const done = () => {
+      const abort = () => finish(signal.reason);
+      const finish = (err, data) => {
         clearTimeout(retry);
         clearTimeout(deadline);
         signal?.removeEventListener("abort", abort);
         this._forget(id, pending);
+        if (err !== void 0) reject(err);
+        else resolve2(data);
       };
-      const fail = (err) => {
-        done();
-        reject(err);
-      };
-      const abort = () => fail(signal.reason);
       const pending = {
-        _fail: fail,
+        _finish: finish,
         _result: (t, data, wait) => {
-          if (t == MsgTypeRetryRes && tries++ < retries) {
+          if (t == MsgTypeErrorRes) finish(new GotalkError(toText(data)));
+          else if (t != MsgTypeRetryRes) finish(void 0, data);
+          else if (retries-- > 0) {
             this._pending.delete(id);
             this._pending.set(id = this._newID(), pending);
             retry = setTimeout(send, Math.min(wait, maxWait));
-            return;
-          }
-          done();
-          if (t == MsgTypeErrorRes) reject(new GotalkError(toText(data)));
-          else if (t == MsgTypeRetryRes) reject(new GotalkError(toText(data), "resource_exhausted"));
-          else resolve2(data);
+          } else finish(new GotalkError(toText(data), "resource_exhausted"));
         }
       };
       this._pending.set(id, pending);
       signal?.addEventListener("abort", abort);
       if (timeout) {
-        deadline = setTimeout(
-          () => fail(new GotalkError(`request "${op}" timed out after ${timeout} ms`, "deadline_exceeded")),
-          timeout
-        );
+        const err = new GotalkError(`request timed out after ${timeout} ms`, "deadline_exceeded");
+        deadline = setTimeout(finish, timeout, err);
       }
       send();
     }).then(decode);
@@ -834,7 +724,7 @@ var Sock = class extends EventEmitter {
   _forget(id, pending) {
     if (this._pending.get(id) != pending) return;
     this._pending.delete(id);
-    this._queue = this._queue.filter((m) => m._id != id);
+    this._queue = this._queue.filter((m) => m[0] != id);
     if (this._ending && !this._pending.size && this._conn?._open) this._conn._close(1e3);
   }
   /** Begins a stream request; nothing is sent before the first write. */
@@ -846,33 +736,32 @@ var Sock = class extends EventEmitter {
       id = String.fromCharCode(33 + n / 36 ** 3 % 15) + base36(n % 36 ** 3, 3);
     } while (this._pending.has(id));
     let begun = false;
-    const stream = new StreamRequest(op, id, (v) => {
+    let ended = false;
+    const stream = Object.assign(new StreamRequest(op, id, (v) => {
       const body = pack(v);
+      if (ended || this._pending.get(id) != stream) return;
       if (!begun) this._send(MsgTypeStreamReq, id, op, body);
       if (begun || !body) this._send(MsgTypeStreamReqPart, id, null, body);
       begun = true;
-      return body;
-    });
-    const pending = {
-      _fail: (err) => stream._finish(err),
+      ended = !body;
+    }), {
       _result: (t, data) => {
         const failed = t == MsgTypeErrorRes || t == MsgTypeRetryRes;
         if (data && !failed) stream.emit("data", data);
         if (t == MsgTypeStreamRes && data) return;
-        this._forget(id, pending);
+        this._forget(id, stream);
         stream._finish(failed ? new GotalkError(toText(data)) : null);
       }
-    };
-    this._pending.set(id, pending);
+    });
+    this._pending.set(id, stream);
     return stream;
   }
+  /** @internal A message has come, with its payload if that is not empty. */
   _onMsg(conn, { t, id = "", name = "", wait, size }, data) {
     switch (t) {
       case MsgTypeSingleReq:
-        this._serve(conn, id, name, data);
-        break;
       case MsgTypeStreamReq:
-        this._serveStream(conn, id, name, data);
+        this._serve(conn, t, id, name, data);
         break;
       case MsgTypeStreamReqPart: {
         const stream = this._served.get(id);
@@ -880,12 +769,6 @@ var Sock = class extends EventEmitter {
         else stream?._finish(null);
         break;
       }
-      case MsgTypeSingleRes:
-      case MsgTypeStreamRes:
-      case MsgTypeErrorRes:
-      case MsgTypeRetryRes:
-        this._pending.get(id)?._result(t, data, wait);
-        break;
       case MsgTypeNotification:
         if (name == "gotalk:hello") {
           const hello = Object(JSON.parse(toText(data)));
@@ -903,144 +786,102 @@ var Sock = class extends EventEmitter {
         conn._broken(size);
         break;
       default:
-        throw ErrInvalidMsg;
+        this._pending.get(id)?._result(t, data, wait);
     }
   }
-  // Answers a request once, and only over the connection that it came from.
-  _replier(conn, id) {
-    let done = false;
-    return (t, v) => {
-      const body = pack(v);
-      if (!done && this._conn == conn && conn._open) this._send(t, id, null, body);
-      done = true;
-    };
-  }
-  _serve(conn, id, op, data) {
-    const reply = this._replier(conn, id);
-    const handler = !reserved(op) && this.handlers.findRequestHandler(op);
-    if (!handler) return reply(MsgTypeErrorRes, noSuchOperation(op));
-    const result = Object.assign(
-      (v) => reply(MsgTypeSingleRes, v),
-      { error: (err) => reply(MsgTypeErrorRes, message(err)) }
-    );
-    try {
-      serve(handler, data, result, op);
-    } catch (err) {
-      result.error(internal(err));
-    }
-  }
-  _serveStream(conn, id, op, data) {
+  // Has a request answered: once, and only over the connection that it came from.
+  _serve(conn, t, id, op, data) {
     if (this._served.has(id)) throw ErrInvalidMsg;
-    const reply = this._replier(conn, id);
-    const handler = !reserved(op) && this.handlers.findStreamRequestHandler?.(op);
-    if (!handler) return reply(MsgTypeErrorRes, noSuchOperation(op));
-    const over = () => this._served.get(id) == stream && this._served.delete(id);
-    const stream = new StreamResponse(op, id, (v) => {
+    let done = false;
+    const send = (t2, v) => {
       const body = pack(v);
-      if (this._conn == conn && conn._open) this._send(MsgTypeStreamRes, id, null, body);
-      if (!body) over();
-      return body;
-    }, (err) => {
-      reply(MsgTypeErrorRes, message(err));
-      over();
-    });
-    this._served.set(id, stream);
+      if (done || this._conn != conn) return;
+      if (conn._open) this._send(t2, id, null, body);
+      done = t2 != MsgTypeStreamRes || !body;
+      if (done) this._served.delete(id);
+    };
+    const error = (err) => send(MsgTypeErrorRes, err?.message ?? String(err));
+    const handlers = this.handlers;
     try {
-      const r = handler(stream, op);
-      if (typeof r?.then == "function") r.then(() => stream.end(), (err) => stream.error(err));
+      const handler = !reserved(op) && (t == MsgTypeSingleReq ? handlers.findRequestHandler(op) : handlers.findStreamRequestHandler?.(op));
+      if (!handler) return error(`no such operation "${op}"`);
+      if (t == MsgTypeSingleReq) {
+        serve(handler, data, Object.assign((v) => send(MsgTypeSingleRes, v), { error }), op);
+      } else {
+        const stream = Object.assign(new StreamRequest(op, id, (v) => send(MsgTypeStreamRes, v)), { error });
+        this._served.set(id, stream);
+        const r = handler(stream, op);
+        if (isPromise(r)) r.then(() => stream.end(), error);
+        if (data) stream.emit("data", data);
+      }
     } catch (err) {
-      stream.error(internal(err));
+      warn("error in handler", err);
+      error(err instanceof GotalkError ? err : "internal error");
     }
-    if (data) stream.emit("data", data);
   }
   /** load is from 0 (idle) to 1 (takes no more work). */
   sendHeartbeat(load) {
     const conn = this._conn;
-    if (!conn?._open) throw new GotalkError("socket is closed", "unavailable");
+    if (!conn?._open) throw notOpen();
     conn._send(binary.makeHeartbeatMsg(Math.round(Math.max(0, Math.min(1, load || 0)) * HeartbeatMsgMaxLoad)));
     conn._beatAt = Date.now();
   }
   /** Is called when the peer's version has come. */
-  startSendingHeartbeats() {
-    if (this.heartbeatInterval > 0 && this.heartbeatInterval < 10) throw new Error("Sock.heartbeatInterval is too low");
-    this._scheduleBeat(1);
+  startSendingHeartbeats(delay = 1) {
+    const conn = this._conn;
+    const interval = this.heartbeatInterval;
+    this.stopSendingHeartbeats();
+    if (interval > 0 && interval < 10) throw new Error("Sock.heartbeatInterval is too low");
+    if (!conn || !interval) return;
+    conn._timer = setTimeout(() => {
+      this._ping(Date.now() - conn._beatAt > interval + 3e4);
+      this.startSendingHeartbeats(this.heartbeatInterval);
+    }, delay);
   }
   stopSendingHeartbeats() {
     clearTimeout(this._conn?._timer);
   }
-  _scheduleBeat(delay) {
-    const conn = this._conn;
-    clearTimeout(conn?._timer);
-    if (!conn?._open || !(this.heartbeatInterval >= 10)) return;
-    conn._timer = setTimeout(() => {
-      if (Date.now() - conn._beatAt > this.heartbeatInterval + 3e4) this._wake();
-      else this._ping(Math.max(this.heartbeatInterval, aliveWait));
-      this._scheduleBeat(this.heartbeatInterval);
-    }, delay);
-  }
-  // Sends a heartbeat. A peer that said hello answers it; if nothing comes within ms, the connection is dead.
-  _ping(ms) {
+  /**
+   * Sends a heartbeat. A peer that said hello answers it; if nothing comes in time, the connection is dead. It may
+   * well be after a sleep, or a change of network.
+   * @internal
+   */
+  _ping(woken) {
     const conn = this._conn;
     if (!conn?._open) return;
+    if (woken) {
+      conn._alive();
+      if (!conn._hello && this.heartbeatInterval && Date.now() - conn._beatAt > deadAfter) return this._drop(ErrTimeout);
+    }
     this.sendHeartbeat(0);
     if (!conn._hello || conn._probe) return;
-    const due = Date.now() + ms;
+    const wait = woken ? aliveWait : Math.max(this.heartbeatInterval, aliveWait);
+    const due = Date.now() + wait;
     conn._probe = setTimeout(() => {
       conn._probe = void 0;
-      if (Date.now() > due + 1e3) this._ping(aliveWait);
+      if (Date.now() > due + 1e3) this._ping(true);
       else this._drop(ErrTimeout);
-    }, ms);
-  }
-  /** @internal Finds out whether the connection has survived a sleep or a change of network. */
-  _wake() {
-    const conn = this._conn;
-    if (!conn?._open) return;
-    clearTimeout(conn._probe);
-    conn._probe = void 0;
-    if (!conn._hello && this.heartbeatInterval && Date.now() - conn._beatAt > deadAfter) this._drop(ErrTimeout);
-    else this._ping(aliveWait);
+    }, wait);
   }
 };
 Sock.prototype.requestp = Sock.prototype.request;
 Sock.prototype.bufferRequestp = Sock.prototype.bufferRequest;
 
-// src/index.ts
+// src/gotalk.ts
 function callable(c) {
   function f(...args) {
     return Reflect.construct(c, args, new.target || f);
   }
   f.prototype = c.prototype;
-  f.prototype.constructor = f;
-  return f;
+  return f.prototype.constructor = f;
 }
 var Sock2 = callable(Sock);
 var Handlers2 = callable(Handlers);
-var version = "1.4.0";
-var defaultHandlers = Handlers2();
-function Buf(v) {
-  return typeof v == "number" ? new Uint8Array(v) : toBytes(v);
-}
-function make(handlers, proto) {
-  const options = handlers && "findRequestHandler" in handlers ? { handlers } : handlers;
-  return Sock2({ handlers: defaultHandlers, ...options }, proto);
-}
-function open(addr, onConnect, handlers, proto) {
-  return make(handlers, proto).open(addr, onConnect || void 0);
-}
-function connection(addr, handlers, proto) {
-  return make(handlers, proto).openKeepAlive(addr);
-}
-var handleRequest = (op, fn) => defaultHandlers.handleRequest(op, fn);
-var handle = handleRequest;
-var handleBufferRequest = (op, fn) => defaultHandlers.handleBufferRequest(op, fn);
-var handleNotification = (name, fn) => defaultHandlers.handleNotification(name, fn);
-var handleBufferNotification = (name, fn) => defaultHandlers.handleBufferNotification(name, fn);
-var handleStreamRequest = (op, fn) => defaultHandlers.handleStreamRequest(op, fn);
-setScript(globalThis.document?.currentScript?.src);
-var gotalk = {
-  version,
+var defaultHandlers = new Handlers2();
+var gotalk = Object.assign(env, {
+  /** Version of this library. */
+  version: "1.4.0",
   protocol,
-  Buf,
   Sock: Sock2,
   Handlers: Handlers2,
   StreamRequest,
@@ -1050,46 +891,64 @@ var gotalk = {
   ErrUnsupported,
   ErrInvalidMsg,
   ErrTimeout,
-  open,
-  connection,
+  /** The bytes of a BufferSource, not copied, or n zeros. */
+  Buf: (v) => typeof v == "number" ? new Uint8Array(v) : toBytes(v),
+  /** Connects once. onConnect is called with null and the Sock, or with why the connection could not be made. */
+  open: (addr, onConnect, handlers, proto) => new Sock(handlers, proto, defaultHandlers).open(addr, onConnect),
+  /** Connects and stays connected, see Sock.openKeepAlive. */
+  connection: (addr, handlers, proto) => new Sock(handlers, proto, defaultHandlers).openKeepAlive(addr),
+  /** The handlers of all Socks made by open and connection that were not given others. */
   defaultHandlers,
+  // The methods of defaultHandlers.
+  handle: defaultHandlers.handleRequest.bind(defaultHandlers),
+  handleRequest: defaultHandlers.handleRequest.bind(defaultHandlers),
+  handleBufferRequest: defaultHandlers.handleBufferRequest.bind(defaultHandlers),
+  handleNotification: defaultHandlers.handleNotification.bind(defaultHandlers),
+  handleBufferNotification: defaultHandlers.handleBufferNotification.bind(defaultHandlers),
+  handleStreamRequest: defaultHandlers.handleStreamRequest.bind(defaultHandlers)
+});
+Object.defineProperties(gotalk, { default: { value: gotalk }, __esModule: { value: true } });
+setScript(globalThis.document?.currentScript?.src);
+
+// src/index.ts
+var {
+  Buf,
+  connection,
+  defaultHandlers: defaultHandlers2,
+  ErrAbnormal: ErrAbnormal2,
+  ErrInvalidMsg: ErrInvalidMsg2,
+  ErrTimeout: ErrTimeout2,
+  ErrUnsupported: ErrUnsupported2,
+  EventEmitter: EventEmitter2,
+  GotalkError: GotalkError2,
   handle,
-  handleRequest,
+  handleBufferNotification,
   handleBufferRequest,
   handleNotification,
-  handleBufferNotification,
+  handleRequest,
   handleStreamRequest,
-  /** Warnings on the console. On if the script was loaded from this machine. */
-  get developmentMode() {
-    return env.developmentMode;
-  },
-  set developmentMode(on) {
-    env.developmentMode = on;
-  },
-  /** Where open and connection go without an address: the folder of the script, "" if that is unknown. */
-  get defaultResponderAddress() {
-    return env.defaultResponderAddress;
-  },
-  set defaultResponderAddress(addr) {
-    env.defaultResponderAddress = addr;
-  }
-};
-Object.defineProperties(gotalk, { default: { value: gotalk }, __esModule: { value: true } });
+  Handlers: Handlers3,
+  open,
+  protocol: protocol2,
+  Sock: Sock3,
+  StreamRequest: StreamRequest2,
+  version
+} = gotalk;
 var index_default = gotalk;
 export {
   Buf,
-  ErrAbnormal,
-  ErrInvalidMsg,
-  ErrTimeout,
-  ErrUnsupported,
-  EventEmitter,
-  GotalkError,
-  Handlers2 as Handlers,
-  Sock2 as Sock,
-  StreamRequest,
+  ErrAbnormal2 as ErrAbnormal,
+  ErrInvalidMsg2 as ErrInvalidMsg,
+  ErrTimeout2 as ErrTimeout,
+  ErrUnsupported2 as ErrUnsupported,
+  EventEmitter2 as EventEmitter,
+  GotalkError2 as GotalkError,
+  Handlers3 as Handlers,
+  Sock3 as Sock,
+  StreamRequest2 as StreamRequest,
   connection,
   index_default as default,
-  defaultHandlers,
+  defaultHandlers2 as defaultHandlers,
   handle,
   handleBufferNotification,
   handleBufferRequest,
@@ -1097,6 +956,6 @@ export {
   handleRequest,
   handleStreamRequest,
   open,
-  protocol,
+  protocol2 as protocol,
   version
 };

@@ -1,13 +1,11 @@
-import { ErrInvalidMsg, ErrUnsupported, protocolError, type ProtocolError } from "./errors";
+import { call, ErrInvalidMsg, ErrUnsupported, protocolError, type ProtocolError } from "./errors";
 import {
-  binary, concat, MsgTypeHeartbeat, MsgTypeProtocolError, parse, toBytes, toText, utf8, versionText, type Header,
+  binary, concat, MsgTypeProtocolError, parser, toBytes, toText, versionText,
 } from "./protocol";
+import type { Sock } from "./sock";
 
-/** A payload on its way out: what the user gave, for a WebSocket message of its own, and the same as bytes. */
-export interface Body {
-  _data: string | Uint8Array<ArrayBuffer>;
-  _bytes: Uint8Array<ArrayBuffer>;
-}
+/** A payload on its way out, not empty. A string travels as a text message if it has a WebSocket message of its own. */
+export type Body = string | Uint8Array<ArrayBuffer> | undefined;
 
 // Joined messages are sent when they reach this size, and payloads above it are not copied.
 const maxBatch = 65536;
@@ -18,13 +16,13 @@ const maxBatch = 65536;
  */
 export class Conn {
   /** The version was sent and no close is under way. */
-  _open = false;
+  _open?: boolean;
   /** It was open at some time. */
-  _wasOpen = false;
+  _wasOpen?: boolean;
   /** Messages are handed on, not only kept. */
-  _reading = false;
+  _reading?: boolean;
   /** Headers are sent in text messages. */
-  _text = false;
+  _text?: boolean;
   /** Why the connection is being closed, if a peer broke the protocol. Nothing is read any more. */
   _err?: ProtocolError;
   /** What the peer said in its hello. */
@@ -37,24 +35,20 @@ export class Conn {
   /** When the last heartbeat was sent. */
   _beatAt = Date.now();
   /** Tells open() that the connection could not be made. */
-  _failed?: (err: Error) => void;
+  _failed?: ((err: Error) => void) | null;
 
-  // Incoming messages that were not parsed yet, and what was parsed of the byte stream that they make.
+  // Incoming WebSocket messages that were not looked at yet; bytes that the parser has not taken, and how many it wants.
   private _in: unknown[] = [];
-  private _busy = false;
-  private _version = false;
-  private _head?: Header;
-  private _rest: Uint8Array[] = [];
+  private _busy?: boolean;
+  private _rest: Uint8Array<ArrayBuffer>[] = [];
   private _size = 0;
+  private _parser = this._parse();
+  private _want = this._parser.next("").value;
 
   private _batch: Uint8Array[] = [];
   private _batched = 0;
 
-  constructor(
-    readonly _ws: WebSocket,
-    private _onVersion: () => void,
-    private _onMsg: (h: Header, payload?: string | Uint8Array<ArrayBuffer>) => void,
-  ) {
+  constructor(readonly _ws: WebSocket, private _sock: Sock<any>) {
     _ws.binaryType = "arraybuffer";
   }
 
@@ -62,12 +56,12 @@ export class Conn {
   _send(header: Uint8Array<ArrayBuffer>, body?: Body): void {
     if (this._join && !this._text) {
       this._push(header);
-      if (body) this._push(body._bytes);
+      if (body) this._push(toBytes(body));
     } else {
       const s = this._text && toText(header);
       // An id chosen by the peer need not be text; such a header is sent as bytes.
       this._ws.send(s && !s.includes("\ufffd") ? s : header);
-      if (body) this._ws.send(body._data);
+      if (body) this._ws.send(body);
     }
   }
 
@@ -108,6 +102,12 @@ export class Conn {
     this._close(4000 + (code < 1000 ? code : ErrInvalidMsg.code)); // close codes end at 4999
   }
 
+  /** Ends the wait for a sign of life. */
+  _alive(): void {
+    clearTimeout(this._probe);
+    this._probe = undefined;
+  }
+
   _receive(data: unknown): void {
     this._in.push(data);
     this._pump();
@@ -118,49 +118,37 @@ export class Conn {
     if (this._busy) return;
     this._busy = true;
     try {
-      while (this._in.length && this._reading && !this._err) this._feed(this._in.shift());
-    } catch {
-      this._closeError(ErrInvalidMsg.code);
+      while (this._in.length && this._reading && !this._err) this._feed(this._in.shift() as string | ArrayBuffer);
+    } catch (err) {
+      this._closeError((err == ErrUnsupported ? ErrUnsupported : ErrInvalidMsg).code);
     }
-    this._busy = false;
+    this._busy = undefined;
   }
 
-  /** Takes the next piece of the byte stream. Throws if it makes no sense. */
-  private _feed(data: unknown): void {
-    const b = typeof data == "string" ? utf8(data) : toBytes(data as ArrayBuffer);
-    let h = this._head;
-    if (h && !this._size && b.length == h.size) {
-      // A payload in a WebSocket message of its own is handed on as what it came.
-      this._head = undefined;
-      this._onMsg(h, typeof data == "string" ? data : b);
-      return;
-    }
+  /** Gives the next piece of the byte stream to the parser. Throws if it makes no sense. */
+  private _feed(data: string | ArrayBuffer): void {
+    const b = toBytes(data);
     this._rest.push(b);
     this._size += b.length;
-    if (h && this._size < h.size) return; // do not copy a long payload at every piece of it
-    const all = this._rest.length > 1 ? concat(this._rest, this._size) : b;
-    let at = 0;
-    while (this._reading && !this._err) {
-      h = this._head;
-      if (!this._version) {
-        if (all.length < 2) break;
-        at = 2;
-        if (toText(all.subarray(0, at)) != versionText) return this._closeError(ErrUnsupported.code);
-        this._version = true;
-        this._onVersion();
-      } else if (h) {
-        if (all.length - at < h.size) break;
-        this._head = undefined;
-        this._onMsg(h, all.slice(at, (at += h.size)));
-      } else {
-        const next = at < all.length && parse(all, at);
-        if (!next) break;
-        at = next._end;
-        if (next.size && next.t != MsgTypeHeartbeat && next.t != MsgTypeProtocolError) this._head = next;
-        else this._onMsg(next);
-      }
+    let n: number;
+    while (this._size >= (n = this._want) && this._reading && !this._err) {
+      const all = this._rest.length == 1 ? this._rest[0]! : concat(this._rest, this._size);
+      this._size -= n;
+      this._rest = this._size ? [all.subarray(n)] : [];
+      // A payload in a WebSocket message of its own is handed on as what it came.
+      const own = all == b && !this._size;
+      this._want = this._parser.next(own ? (typeof data == "string" ? data : b) : all.slice(0, n)).value;
     }
-    this._rest = at < all.length ? [all.subarray(at)] : [];
-    this._size = all.length - at;
+  }
+
+  private *_parse(): Generator<number, never, string | Uint8Array<ArrayBuffer>> {
+    if (toText(yield 2) != versionText) throw ErrUnsupported;
+    call(() => this._sock.startSendingHeartbeats());
+    for (;;) {
+      const h = yield* parser();
+      const type = String.fromCharCode(h.t);
+      if (!"rspRSEenhf".includes(type)) throw ErrInvalidMsg;
+      this._sock._onMsg(this, h, h.size && !"hf".includes(type) ? yield h.size : undefined);
+    }
   }
 }

@@ -3,8 +3,8 @@ export class GotalkError extends Error {
   readonly code: string;
 
   /** `code` is "unknown" unless given. */
-  constructor(message: string, code = "unknown", options?: { cause?: unknown }) {
-    super(message, options);
+  constructor(message: string, code = "unknown") {
+    super(message);
     this.code = code;
   }
 }

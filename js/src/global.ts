@@ -1,8 +1,8 @@
 // The script tag's build: defines the one global variable.
-import gotalk from "./index";
+import { gotalk as instance } from "./gotalk";
 
 declare global {
-  var gotalk: typeof import("./index").default;
+  var gotalk: typeof instance;
 }
 
-globalThis.gotalk = gotalk;
+globalThis.gotalk = instance;

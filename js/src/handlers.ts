@@ -1,6 +1,7 @@
 import type { StreamResponse } from "./stream";
-import { toText } from "./protocol";
-import { env } from "./env";
+import { GotalkError } from "./errors";
+import { toText, utf8 } from "./protocol";
+import { warn } from "./env";
 
 /** What a buffer handler is given, and what a buffer request resolves to. Undefined when empty. */
 export type Data = Uint8Array<ArrayBuffer> | string | undefined;
@@ -36,12 +37,23 @@ export type NotificationHandler<F> = (value: In<F>, name: string) => unknown;
 
 export const reserved = (name: string): boolean => name.startsWith("gotalk:");
 
+/** Throws if a program may not use this name, or none can. */
+export function checkName(name: string): void {
+  if (reserved(name) || utf8(name).length > 4095) {
+    throw new GotalkError(`name is reserved or longer than 4095 bytes: ${name.slice(0, 99)}`, "invalid_argument");
+  }
+}
+
+export const isPromise = (v: any): v is Promise<any> => typeof v?.then == "function";
+
+export const decodeJSON = (data: Data): any => (data?.length ? JSON.parse(toText(data)) : null);
+
 /** JSON to a value: null for an empty payload, undefined (and a warning in development mode) for invalid JSON. */
 function parseJSON(data: Data): any {
   try {
-    return data?.length ? JSON.parse(toText(data)) : null;
+    return decodeJSON(data);
   } catch (err) {
-    if (env.developmentMode) console.warn("gotalk: invalid JSON payload:", err);
+    warn("invalid JSON payload", err);
   }
 }
 
@@ -49,22 +61,22 @@ function parseJSON(data: Data): any {
 export function serve<T, R>(
   fn: (value: T, result: Result<R>, op: string) => unknown, value: T, result: Result<R>, op: string,
 ): void {
-  const r: any = fn(value, result, op);
+  const r = fn(value, result, op);
   const n = fn.length; // at least 2: it declares result
-  if (typeof r?.then == "function") {
-    Promise.resolve<R>(r)
+  if (isPromise(r)) {
+    r
       .then((v) => {
         if (n < 2 || v !== undefined) result(v);
       })
-      .catch((err) => result.error(err));
+      .then(null, result.error);
   } else if (r === undefined ? n == 1 : n < 2) {
-    result(r);
+    result(r as R);
   }
 }
 
-function set<F>(map: Map<string, F>, name: string, fn: F | null | undefined, registered = fn): void {
-  if (reserved(name)) throw new Error('names that begin with "gotalk:" are reserved: ' + name);
-  if (fn) map.set(name, registered!);
+function set<F>(map: Map<string, F>, name: string, fn: F | null | undefined): void {
+  checkName(name);
+  if (fn) map.set(name, fn);
   else map.delete(name);
 }
 

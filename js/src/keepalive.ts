@@ -1,4 +1,4 @@
-import { resolve } from "./address";
+import { isLocal, resolve } from "./env";
 import { ErrTimeout, type ProtocolError } from "./errors";
 import type { Sock } from "./sock";
 
@@ -6,7 +6,7 @@ const events = ["online", "pageshow", "pagehide", "visibilitychange"];
 
 /**
  * Keeps a Sock connected: when to try again, and what the browser tells about network and page. The delays grow with
- * each failure in a row, and are random between zero and their bound so that the clients of a server that was
+ * each failure in a row, and are random between next to nothing and their bound so that the clients of a server that was
  * restarted do not come back all at once.
  */
 export class KeepAlive {
@@ -30,17 +30,19 @@ export class KeepAlive {
 
   /** Connects unless connected, and keeps it so. */
   enable(): void {
-    if (this.enabled) return;
-    this.enabled = true;
-    for (const type of events) globalThis.addEventListener?.(type, this);
+    this._listen(true);
     this._connect();
   }
 
   /** Lets things take their course; does not close the connection. */
   disable(): void {
-    this.enabled = false;
-    for (const type of events) globalThis.removeEventListener?.(type, this);
+    this._listen(false);
     clearTimeout(this._timer);
+  }
+
+  private _listen(on: boolean): void {
+    this.enabled = on;
+    for (const type of events) globalThis[on ? "addEventListener" : "removeEventListener"]?.(type, this);
   }
 
   private _connect(): void {
@@ -60,17 +62,11 @@ export class KeepAlive {
 
   private _again(err: Error | null): void {
     if (!this.enabled) return;
-    const bound = Math.min(this.maxDelay, this.minDelay * 2 ** this._failures);
-    let delay = Math.random() * bound;
-    if (!err) delay = Math.max(100, delay); // it was the peer's wish
-    if (err == ErrTimeout) {
-      if (!this._failures) delay = 0; // the network's fault, and it may be long over
-    } else if ((err as ProtocolError | null)?.isGotalkProtocolError) {
-      delay = this.maxDelay * (1 + Math.random()); // will hardly go away by itself
-    }
-    this._failures++;
-    // What is offline by its own account is told by an event when that changes. Yet such accounts can be wrong.
-    if (globalThis.navigator?.onLine === false && !/\/\/(localhost|127\.|\[::1\])/.test(resolve(this._addr))) delay = 60000;
+    let delay = Math.max(100, Math.random() * Math.min(this.maxDelay, this.minDelay * 2 ** this._failures++));
+    // What is wrong with one of the peers will hardly go away by itself; too long a silence is the network's fault.
+    if ((err as ProtocolError | null)?.isGotalkProtocolError && err != ErrTimeout) delay = this.maxDelay * (1 + Math.random());
+    // An event tells when the browser is online again. But it can be wrong about that.
+    if (globalThis.navigator?.onLine === false && !isLocal(resolve(this._addr))) delay = 60000;
     this._timer = setTimeout(() => this._connect(), delay);
   }
 
@@ -82,7 +78,7 @@ export class KeepAlive {
       clearTimeout(this._timer);
     } else if ((ev as PageTransitionEvent).persisted !== false && !globalThis.document?.hidden) {
       // Not at the first pageshow, when there is nothing to wake from.
-      if (this._sock._conn) this._sock._wake();
+      if (this._sock._conn) this._sock._ping(true);
       else this._connect();
     }
   }

@@ -31,11 +31,12 @@ export const utf8 = (s: string): Uint8Array<ArrayBuffer> => encoder.encode(s);
 export const toText = (b: string | Uint8Array | undefined): string =>
   typeof b == "string" ? b : b ? decoder.decode(b) : "";
 
-/** The bytes of any BufferSource, without copying them. */
-export function toBytes(v: BufferSource): Uint8Array<ArrayBuffer> {
+/** The bytes of a string, or of any BufferSource without copying them. */
+export function toBytes(v: string | BufferSource): Uint8Array<ArrayBuffer> {
+  if (typeof v == "string") return utf8(v);
   if (ArrayBuffer.isView(v)) return new Uint8Array(v.buffer as ArrayBuffer, v.byteOffset, v.byteLength);
   if (v?.byteLength >= 0) return new Uint8Array(v);
-  throw new TypeError("payload is neither a string nor a BufferSource");
+  throw new TypeError("payload is not a string or BufferSource");
 }
 
 export function concat(parts: Uint8Array[], size: number): Uint8Array<ArrayBuffer> {
@@ -50,7 +51,7 @@ export function concat(parts: Uint8Array[], size: number): Uint8Array<ArrayBuffe
 
 function fixnum(n: number, digits: number): string {
   const s = n.toString(16);
-  if (!(n >= 0) || n % 1 || s.length > digits) throw new RangeError(n + " does not fit into " + digits + " hex digits");
+  if (!(n >= 0) || n % 1 || s.length > digits) throw new RangeError(n + " is out of range");
   return s.padStart(digits, "0");
 }
 
@@ -65,46 +66,43 @@ function makeMsg(t: number, id?: string | null, name?: string | null, wait = 0, 
 }
 
 function makeHeartbeatMsg(load: number): string {
-  return "h" + fixnum(load, 4) + fixnum(Math.floor(Date.now() / 1000), 8);
+  return "h" + fixnum(load, 4) + fixnum((Date.now() / 1000) >>> 0, 8);
+}
+
+function hex(s: string): number {
+  if (/[^\da-f]/i.test(s)) throw new Error("invalid hexint " + s);
+  return parseInt(s, 16);
 }
 
 /**
- * Parses the header at b[at]. Returns undefined when the header goes on behind b, otherwise the header and where it
- * ends. Throws if a number is malformed. A type that does not exist is parsed like a result.
+ * Parses a header: yields how many bytes it wants next, is given them, and returns the header. Throws if a number is
+ * malformed. A type that does not exist is parsed like a result.
  */
-export function parse(b: Uint8Array, at = 0): (Header & { _end: number }) | undefined {
-  let p = at + 1;
-  const take = (n: number) => String.fromCharCode(...b.subarray(p, (p += n)));
-  const number = (digits: number) => {
-    const s = take(digits);
-    if (/[^\da-f]/i.test(s)) throw new Error("invalid hexint " + s);
-    return parseInt(s, 16);
+export function* parser(): Generator<number, Header, string | Uint8Array<ArrayBuffer>> {
+  const ascii = (v: string | Uint8Array<ArrayBuffer>) => String.fromCharCode(...toBytes(v));
+  const type = ascii(yield 1);
+  return {
+    t: type.charCodeAt(0),
+    id: "nhf".includes(type) ? undefined : ascii(yield 4),
+    name: "rsn".includes(type) ? toText(yield hex(ascii(yield 3))) : undefined,
+    wait: type == "e" ? hex(ascii(yield 8)) : type == "h" ? hex(ascii(yield 4)) : 0,
+    size: hex(ascii(yield 8)),
   };
-  const h: Header = { t: b[at]!, wait: 0, size: 0 };
-  const type = String.fromCharCode(h.t);
-  if (!"nhf".includes(type)) h.id = take(4);
-  if ("rsn".includes(type)) {
-    const n = number(3);
-    h.name = toText(b.subarray(p, (p += n)));
-  }
-  if (type == "e") h.wait = number(8);
-  if (type == "h") h.wait = number(4);
-  h.size = number(8);
-  return p <= b.length ? { ...h, _end: p } : undefined;
 }
 
-/** Parses exactly one header, for users of protocol.binary and protocol.text. */
-function parseMsg(b: Uint8Array): Header {
-  const h = parse(b);
-  if (!h) throw new Error("incomplete message");
-  return { t: h.t, id: h.id, name: h.name, wait: h.wait, size: h.size };
+/** Parses a header in one piece, for users of protocol.binary and protocol.text. */
+function parseMsg(v: string | BufferSource): Header {
+  const b = toBytes(v);
+  const p = parser();
+  let at = 0;
+  let r = p.next("");
+  while (!r.done) r = p.next(b.subarray(at, (at += r.value)));
+  if (at > b.length) throw new Error("incomplete message");
+  return r.value;
 }
 
-/** The version that a conversation starts with. Throws unless s is two hex digits. */
-function parseVersion(s: string): number {
-  if (!/^[\da-f]{2}$/i.test(s)) throw new Error("invalid hexint " + s);
-  return parseInt(s, 16);
-}
+/** The version that a conversation starts with. Throws unless v is hex digits. */
+const parseVersion = (v: string | BufferSource): number => hex(toText(toBytes(v)).slice(0, 2));
 
 export const versionText = fixnum(Version, 2);
 
@@ -112,8 +110,8 @@ export const versionText = fixnum(Version, 2);
 export const binary = {
   versionBuf: utf8(versionText),
   makeFixnum: (n: number, digits: number) => utf8(fixnum(n, digits)),
-  parseVersion: (b: BufferSource) => parseVersion(toText(toBytes(b))),
-  parseMsg: (b: BufferSource) => parseMsg(toBytes(b)),
+  parseVersion,
+  parseMsg,
   /** Throws a RangeError if the name has more than 4095 bytes, or a number does not fit. */
   makeMsg(t: number, id?: string | null, name?: string | null, wait?: number, size?: number): Uint8Array<ArrayBuffer> {
     // Ids are bytes, not text: they are put in behind the encoder's back.
@@ -129,7 +127,7 @@ export const text = {
   versionBuf: versionText,
   makeFixnum: fixnum,
   parseVersion,
-  parseMsg: (s: string) => parseMsg(utf8(s)),
+  parseMsg,
   makeMsg,
   makeHeartbeatMsg,
 };

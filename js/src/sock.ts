@@ -1,17 +1,16 @@
-import { resolve } from "./address";
 import { Conn, type Body } from "./conn";
-import { env } from "./env";
+import { resolve, warn } from "./env";
 import { call, ErrInvalidMsg, ErrTimeout, GotalkError } from "./errors";
 import { EventEmitter } from "./events";
-import { Handlers, reserved, serve, type AnyOps, type Data, type In, type Name, type Out, type Payload, type Result }
+import { checkName, decodeJSON, Handlers, isPromise, reserved, serve, type AnyOps, type Data, type In, type Name, type Out, type Payload }
   from "./handlers";
 import { KeepAlive } from "./keepalive";
 import {
   binary, MsgTypeErrorRes, HeartbeatMsgMaxLoad, MsgTypeHeartbeat, MsgTypeNotification, MsgTypeProtocolError, MsgTypeRetryRes,
   MsgTypeSingleReq, MsgTypeSingleRes, MsgTypeStreamReq, MsgTypeStreamReqPart, MsgTypeStreamRes, text, toBytes, toText,
-  utf8, type Header, type Protocol,
+  type Header, type Protocol,
 } from "./protocol";
-import { StreamRequest, StreamResponse } from "./stream";
+import { StreamRequest, type StreamResponse } from "./stream";
 
 export type SockEvents<S = Sock> = {
   /** Connected; requests may be made. */
@@ -49,19 +48,19 @@ export interface SockOptions<O extends object = AnyOps> {
 }
 
 /** Rest arguments of a call of F: the value may be left out if F takes none. */
-export type CallArgs<F, Options> =
-  undefined extends In<F> ? [value?: In<F>, options?: Options] : [value: In<F>, options?: Options];
+export type CallArgs<F> =
+  undefined extends In<F> ? [value?: In<F>, options?: RequestOptions] : [value: In<F>, options?: RequestOptions];
+export type NotifyArgs<F> = undefined extends In<F> ? [value?: In<F>] : [value: In<F>];
 
 // What waits for a result: one request, or one stream.
 interface Pending {
   _result(t: number, payload: Data, wait: number): void;
-  _fail(err: Error): void;
+  _finish(err: Error | null): void;
 }
 
-const closeNames: Record<number, string> = {
-  1000: "normal", 1001: "going away", 1002: "protocol error", 1003: "unsupported", 1005: "no status",
-  1006: "abnormal", 1007: "inconsistent", 1008: "invalid message", 1009: "too large",
-};
+// From 1000 on.
+const closeNames =
+  "normal,going away,protocol error,unsupported,,no status,abnormal,inconsistent,invalid message,too large".split(",");
 
 const maxWait = 60000; // for a retry, whatever the peer asks for
 const aliveWait = 5000; // for a sign of life after a sleep
@@ -69,28 +68,14 @@ const deadAfter = 90000; // silence that connections to peers that do not answer
 
 const base36 = (n: number, digits: number) => n.toString(36).padStart(digits, "0");
 
-const message = (err: any): string => (err?.message ?? String(err));
-
 /** Undefined for an empty payload. Throws a TypeError for what is neither a string nor a BufferSource. */
-function pack(v: Payload): Body | undefined {
-  if (v == null) return;
-  const b = typeof v == "string" ? utf8(v) : toBytes(v);
-  return b.length ? { _data: typeof v == "string" ? v : b, _bytes: b } : undefined;
+function pack(v: Payload): Body {
+  const b = typeof v == "string" ? v : toBytes(v ?? "");
+  return b.length ? b : undefined;
 }
 
 const closed = () => new GotalkError("connection closed", "unavailable");
-const noSuchOperation = (op: string) => `no such operation "${op}"`;
-
-function checkName(name: string): void {
-  if (reserved(name)) throw new GotalkError('names that begin with "gotalk:" are reserved: ' + name, "invalid_argument");
-  if (utf8(name).length > 4095) throw new GotalkError("name is longer than 4095 bytes", "invalid_argument");
-}
-
-// What a peer is told of an exception in a handler: nothing, unless it was made to be told.
-function internal(err: unknown): unknown {
-  if (env.developmentMode) console.error("gotalk: error in handler:", err);
-  return err instanceof GotalkError ? err : "internal error";
-}
+const notOpen = () => new GotalkError("socket is closed", "unavailable");
 
 type Timer = ReturnType<typeof setTimeout> | undefined;
 
@@ -99,7 +84,7 @@ type Timer = ReturnType<typeof setTimeout> | undefined;
  * All methods may be called at any time; what is sent before the connection is open waits in a queue.
  */
 export class Sock<O extends object = AnyOps> extends EventEmitter<SockEvents<Sock<O>>> {
-  readonly handlers: Handlers<any>;
+  declare readonly handlers: Handlers<any>;
   /** Change it before connecting. */
   protocol: Protocol = binary;
   /** Milliseconds between heartbeats; 0 for none. A value below 10 is an error. */
@@ -117,22 +102,21 @@ export class Sock<O extends object = AnyOps> extends EventEmitter<SockEvents<Soc
   _conn?: Conn;
   private _pending = new Map<string, Pending>();
   private _served = new Map<string, StreamResponse>();
-  private _queue: { _id?: string | null; _header: Uint8Array<ArrayBuffer>; _body?: Body }[] = [];
+  private _queue: [id: string | null, header: Uint8Array<ArrayBuffer>, body?: Body][] = [];
   private _nextOp = 0;
   private _nextStream = 0;
   // end() was called and waits for pending results.
   private _ending = false;
 
-  constructor(handlers?: Handlers<any> | SockOptions<O> | null, proto?: Protocol | null) {
+  /** The third parameter is what the second of connection() and the third of open() default to. */
+  constructor(handlers?: Handlers<any> | SockOptions<O> | null, proto?: Protocol | null, fallback = new Handlers()) {
     super();
-    const options = handlers && !("findRequestHandler" in handlers) ? handlers : { handlers };
-    this.handlers = options.handlers || new Handlers();
-    const { handlers: _, ...rest } = { ...options, ...(proto && { protocol: proto }) } as SockOptions<O>;
-    Object.assign(this, rest);
+    const options = handlers && "findRequestHandler" in handlers ? { handlers } : handlers;
+    Object.assign(this, { handlers: fallback }, options, proto && { protocol: proto });
   }
 
   /** Connects to addr, or to the default address. cb is called once, with null or with why that failed. */
-  open(addr?: string | null | Callback<this>, cb?: Callback<this>): this {
+  open(addr?: string | null | Callback<this>, cb?: Callback<this> | null): this {
     if (typeof addr == "function") {
       cb = addr;
       addr = null;
@@ -142,7 +126,7 @@ export class Sock<O extends object = AnyOps> extends EventEmitter<SockEvents<Soc
     let ws: WebSocket;
     try {
       const WS = this.WebSocket || globalThis.WebSocket;
-      if (!WS) throw new Error("there is no WebSocket here: set the option WebSocket to a class like that of the package ws");
+      if (!WS) throw new Error("no WebSocket: pass one as option");
       ws = new WS(url) as WebSocket;
     } catch (err) {
       call(cb, err as Error);
@@ -154,7 +138,7 @@ export class Sock<O extends object = AnyOps> extends EventEmitter<SockEvents<Soc
     ws.onopen = () => {
       if (this._conn != conn) return;
       this.handshake();
-      if (cb) call(cb, null, this);
+      call(cb, null, this);
       this.emit("open", this);
       if (this._conn == conn) this.startReading();
     };
@@ -174,7 +158,7 @@ export class Sock<O extends object = AnyOps> extends EventEmitter<SockEvents<Soc
    * is kept.
    */
   adoptWebSocket(ws: WebSocket): void {
-    if (ws.readyState != 1) throw new Error("the WebSocket is not open");
+    if (ws.readyState != 1) throw notOpen();
     this._drop(null);
     this._attach(ws);
   }
@@ -184,19 +168,18 @@ export class Sock<O extends object = AnyOps> extends EventEmitter<SockEvents<Soc
   }
 
   private _attach(ws: WebSocket): Conn {
-    const conn: Conn = new Conn(ws, () => call(() => this.startSendingHeartbeats()), (h, payload) => this._onMsg(conn, h, payload));
+    const conn = new Conn(ws, this);
     this.ws = ws;
     this._conn = conn;
     // A WebSocket that was replaced goes on calling these, to no effect.
     ws.onmessage = (ev) => {
-      clearTimeout(conn._probe);
-      conn._probe = undefined;
+      conn._alive();
       conn._receive(ev.data);
     };
     ws.onerror = () => {}; // onclose follows
     ws.onclose = (ev) => {
       if (this._conn != conn) return;
-      const name = closeNames[ev.code];
+      const name = closeNames[ev.code - 1000];
       const reason = `#${ev.code}${name ? ` (${name})` : ""}`;
       if (conn._wasOpen) this._lost(conn._err || (ev.code == 1000 ? null : new Error("websocket closed: " + reason)));
       else this._lost(new Error("connection failed: " + reason));
@@ -210,8 +193,8 @@ export class Sock<O extends object = AnyOps> extends EventEmitter<SockEvents<Soc
     conn._text = this.protocol == text;
     conn._send(binary.versionBuf);
     conn._open = conn._wasOpen = true;
-    if (!this.noExtensions) this._send(MsgTypeNotification, null, "gotalk:hello", pack('{"join":1}'));
-    for (const m of this._queue) conn._send(m._header, m._body);
+    if (!this.noExtensions) this._send(MsgTypeNotification, null, "gotalk:hello", '{"join":1}');
+    for (const [, header, body] of this._queue) conn._send(header, body);
     this._queue = [];
   }
 
@@ -259,7 +242,7 @@ export class Sock<O extends object = AnyOps> extends EventEmitter<SockEvents<Soc
     const conn = this._conn!;
     conn._open = conn._reading = false;
     clearTimeout(conn._timer);
-    clearTimeout(conn._probe);
+    conn._alive();
     this._conn = undefined;
     this.ws = null;
     this._ending = false;
@@ -273,24 +256,24 @@ export class Sock<O extends object = AnyOps> extends EventEmitter<SockEvents<Soc
   // Only notifications stay in the queue: of the rest, somebody has just been told that it failed.
   private _failAll(err: Error): void {
     const all = [...this._pending.values(), ...this._served.values()];
-    this._queue = this._queue.filter((m) => !m._id);
+    this._queue = this._queue.filter((m) => !m[0]);
     this._pending = new Map();
     this._served = new Map();
-    for (const p of all) p._fail(err);
+    for (const p of all) p._finish(err);
   }
 
   private _send(t: number, id: string | null, name?: string | null, body?: Body): void {
-    const header = binary.makeMsg(t, id, name, 0, body?._bytes.length);
+    const header = binary.makeMsg(t, id, name, 0, body ? toBytes(body).length : 0);
     if (this._conn?._open) return this._conn._send(header, body);
-    if (this._queue.length >= this.sendBufferLimit) throw new GotalkError("socket is closed", "unavailable");
+    if (this._queue.length >= this.sendBufferLimit) throw notOpen();
     // The user may change the payload before it is sent.
-    if (body) body = { ...body, _data: body._data.slice() as Body["_data"] };
-    this._queue.push({ _id: id, _header: header, _body: body });
+    this._queue.push([id, header, body?.slice() as Body]);
   }
 
   /** Sends a notification. Throws if it can neither be sent nor queued. */
-  notify<K extends Name<O>>(name: K, ...args: CallArgs<O[K], never>): void {
-    this.bufferNotify(name, JSON.stringify(args[0]));
+  notify<K extends Name<O>>(name: K, ...args: NotifyArgs<O[K]>): void;
+  notify(name: string, value?: any): void {
+    this.bufferNotify(name, JSON.stringify(value));
   }
 
   bufferNotify(name: string, buf?: Payload): void {
@@ -305,9 +288,9 @@ export class Sock<O extends object = AnyOps> extends EventEmitter<SockEvents<Soc
    */
   request<K extends Name<O>>(op: K, cb: Callback<Out<O[K]>>): Promise<void>;
   request<K extends Name<O>>(op: K, value: In<O[K]>, cb: Callback<Out<O[K]>>): Promise<void>;
-  request<K extends Name<O>>(op: K, ...args: CallArgs<O[K], RequestOptions>): Promise<Out<O[K]>>;
-  request(op: string, value?: unknown, arg?: RequestOptions | Callback<any>): Promise<any> {
-    return this._request(op, value, arg, JSON.stringify, (data) => (data?.length ? JSON.parse(toText(data)) : null));
+  request<K extends Name<O>>(op: K, ...args: CallArgs<O[K]>): Promise<Out<O[K]>>;
+  request(op: string, value?: any, arg?: any): Promise<any> {
+    return this._request(op, value, arg, JSON.stringify, decodeJSON);
   }
 
   /** The same as request. */
@@ -333,52 +316,47 @@ export class Sock<O extends object = AnyOps> extends EventEmitter<SockEvents<Soc
       value = undefined;
     }
     const cb = typeof arg == "function" ? arg : undefined;
-    const { signal, timeout, retries = 3 } = cb ? ({} as RequestOptions) : (arg as RequestOptions) || {};
+    let { signal, timeout, retries = 3 } = (arg || {}) as RequestOptions;
     const promise = new Promise<T>((resolve, reject) => {
       checkName(op);
       signal?.throwIfAborted();
       const body = pack(encode(value));
       let id = this._newID();
-      let tries = 0;
       let retry: Timer, deadline: Timer;
       const send = () => {
         try {
           this._send(MsgTypeSingleReq, id, op, body);
         } catch (err) {
-          fail(err);
+          finish(err);
         }
       };
-      const done = () => {
+      const abort = () => finish(signal!.reason);
+      const finish = (err: unknown, data?: Data) => {
         clearTimeout(retry);
         clearTimeout(deadline);
         signal?.removeEventListener("abort", abort);
         this._forget(id, pending);
+        if (err !== undefined) reject(err);
+        else resolve(data as never);
       };
-      const fail = (err: unknown) => {
-        done();
-        reject(err);
-      };
-      const abort = () => fail(signal!.reason);
       const pending: Pending = {
-        _fail: fail,
+        _finish: finish,
         _result: (t, data, wait) => {
-          if (t == MsgTypeRetryRes && tries++ < retries) {
+          if (t == MsgTypeErrorRes) finish(new GotalkError(toText(data)));
+          else if (t != MsgTypeRetryRes) finish(undefined, data);
+          else if (retries-- > 0) {
+            // Under a new id, which is pending already during the wait.
             this._pending.delete(id);
             this._pending.set((id = this._newID()), pending);
             retry = setTimeout(send, Math.min(wait, maxWait));
-            return;
-          }
-          done();
-          if (t == MsgTypeErrorRes) reject(new GotalkError(toText(data)));
-          else if (t == MsgTypeRetryRes) reject(new GotalkError(toText(data), "resource_exhausted"));
-          else resolve(data as never);
+          } else finish(new GotalkError(toText(data), "resource_exhausted"));
         },
       };
       this._pending.set(id, pending);
       signal?.addEventListener("abort", abort);
       if (timeout) {
-        deadline = setTimeout(
-          () => fail(new GotalkError(`request "${op}" timed out after ${timeout} ms`, "deadline_exceeded")), timeout);
+        const err = new GotalkError(`request timed out after ${timeout} ms`, "deadline_exceeded");
+        deadline = setTimeout(finish, timeout, err);
       }
       send();
     }).then(decode as never) as Promise<T>;
@@ -396,7 +374,7 @@ export class Sock<O extends object = AnyOps> extends EventEmitter<SockEvents<Soc
   private _forget(id: string, pending: Pending): void {
     if (this._pending.get(id) != pending) return; // it was failed together with its connection
     this._pending.delete(id);
-    this._queue = this._queue.filter((m) => m._id != id);
+    this._queue = this._queue.filter((m) => m[0] != id);
     if (this._ending && !this._pending.size && this._conn?._open) this._conn._close(1000);
   }
 
@@ -410,35 +388,34 @@ export class Sock<O extends object = AnyOps> extends EventEmitter<SockEvents<Soc
       id = String.fromCharCode(33 + ((n / 36 ** 3) % 15)) + base36(n % 36 ** 3, 3);
     } while (this._pending.has(id));
     let begun = false;
-    const stream = new StreamRequest(op, id, (v) => {
+    let ended = false;
+    const stream = Object.assign(new StreamRequest(op, id, (v) => {
       const body = pack(v);
+      if (ended || this._pending.get(id) != stream) return;
       if (!begun) this._send(MsgTypeStreamReq, id, op, body);
       // An empty first part does not end a stream, so the end follows it.
       if (begun || !body) this._send(MsgTypeStreamReqPart, id, null, body);
       begun = true;
-      return body;
-    });
-    const pending: Pending = {
-      _fail: (err) => stream._finish(err),
-      _result: (t, data) => {
+      ended = !body;
+    }), {
+      _result: (t: number, data: Data) => {
         const failed = t == MsgTypeErrorRes || t == MsgTypeRetryRes;
         if (data && !failed) stream.emit("data", data);
         if (t == MsgTypeStreamRes && data) return;
-        this._forget(id, pending);
+        this._forget(id, stream);
         stream._finish(failed ? new GotalkError(toText(data)) : null);
       },
-    };
-    this._pending.set(id, pending);
+    });
+    this._pending.set(id, stream);
     return stream;
   }
 
-  private _onMsg(conn: Conn, { t, id = "", name = "", wait, size }: Header, data: Data): void {
+  /** @internal A message has come, with its payload if that is not empty. */
+  _onMsg(conn: Conn, { t, id = "", name = "", wait, size }: Header, data?: Data): void {
     switch (t) {
       case MsgTypeSingleReq:
-        this._serve(conn, id, name, data);
-        break;
       case MsgTypeStreamReq:
-        this._serveStream(conn, id, name, data);
+        this._serve(conn, t, id, name, data);
         break;
       case MsgTypeStreamReqPart: {
         // The stream may be refused or answered already, which its sender cannot know.
@@ -447,12 +424,6 @@ export class Sock<O extends object = AnyOps> extends EventEmitter<SockEvents<Soc
         else stream?._finish(null);
         break;
       }
-      case MsgTypeSingleRes:
-      case MsgTypeStreamRes:
-      case MsgTypeErrorRes:
-      case MsgTypeRetryRes:
-        this._pending.get(id)?._result(t, data, wait);
-        break;
       case MsgTypeNotification:
         if (name == "gotalk:hello") {
           const hello = Object(JSON.parse(toText(data)));
@@ -469,114 +440,92 @@ export class Sock<O extends object = AnyOps> extends EventEmitter<SockEvents<Soc
       case MsgTypeProtocolError:
         conn._broken(size);
         break;
-      default:
-        throw ErrInvalidMsg;
+      default: // a result of any kind
+        this._pending.get(id)?._result(t, data, wait);
     }
   }
 
-  // Answers a request once, and only over the connection that it came from.
-  private _replier(conn: Conn, id: string): (t: number, v: Payload) => void {
-    let done = false;
-    return (t, v) => {
-      const body = pack(v);
-      if (!done && this._conn == conn && conn._open) this._send(t, id, null, body);
-      done = true;
-    };
-  }
-
-  private _serve(conn: Conn, id: string, op: string, data: Data): void {
-    const reply = this._replier(conn, id);
-    const handler = !reserved(op) && this.handlers.findRequestHandler(op);
-    if (!handler) return reply(MsgTypeErrorRes, noSuchOperation(op));
-    const result: Result<Payload> = Object.assign(
-      (v?: Payload) => reply(MsgTypeSingleRes, v),
-      { error: (err: unknown) => reply(MsgTypeErrorRes, message(err)) },
-    );
-    try {
-      serve(handler, data, result, op);
-    } catch (err) {
-      result.error(internal(err));
-    }
-  }
-
-  private _serveStream(conn: Conn, id: string, op: string, data: Data): void {
+  // Has a request answered: once, and only over the connection that it came from.
+  private _serve(conn: Conn, t: number, id: string, op: string, data: Data): void {
     if (this._served.has(id)) throw ErrInvalidMsg;
-    const reply = this._replier(conn, id);
-    const handler = !reserved(op) && this.handlers.findStreamRequestHandler?.(op);
-    if (!handler) return reply(MsgTypeErrorRes, noSuchOperation(op));
-    const over = () => this._served.get(id) == stream && this._served.delete(id);
-    const stream: StreamResponse = new StreamResponse(op, id, (v) => {
+    let done = false;
+    const send = (t: number, v: Payload): void => {
       const body = pack(v);
-      if (this._conn == conn && conn._open) this._send(MsgTypeStreamRes, id, null, body);
-      if (!body) over();
-      return body;
-    }, (err) => {
-      reply(MsgTypeErrorRes, message(err));
-      over();
-    });
-    this._served.set(id, stream);
+      if (done || this._conn != conn) return;
+      if (conn._open) this._send(t, id, null, body);
+      done = t != MsgTypeStreamRes || !body;
+      if (done) this._served.delete(id);
+    };
+    const error = (err: any): void => send(MsgTypeErrorRes, err?.message ?? String(err));
+    const handlers = this.handlers;
     try {
-      const r: any = handler(stream, op);
-      if (typeof r?.then == "function") r.then(() => stream.end(), (err: unknown) => stream.error(err));
+      const handler: any =
+        !reserved(op) && (t == MsgTypeSingleReq ? handlers.findRequestHandler(op) : handlers.findStreamRequestHandler?.(op));
+      if (!handler) return error(`no such operation "${op}"`);
+      if (t == MsgTypeSingleReq) {
+        serve<Data, Payload>(handler, data, Object.assign((v?: Payload) => send(MsgTypeSingleRes, v), { error }), op);
+      } else {
+        const stream = Object.assign(new StreamRequest(op, id, (v) => send(MsgTypeStreamRes, v)), { error });
+        this._served.set(id, stream);
+        const r = handler(stream, op);
+        if (isPromise(r)) r.then(() => stream.end(), error);
+        if (data) stream.emit("data", data);
+      }
     } catch (err) {
-      stream.error(internal(err));
+      warn("error in handler", err);
+      // A peer is told nothing of an exception, unless that was made to be told.
+      error(err instanceof GotalkError ? err : "internal error");
     }
-    if (data) stream.emit("data", data);
   }
 
   /** load is from 0 (idle) to 1 (takes no more work). */
   sendHeartbeat(load: number): void {
     const conn = this._conn;
-    if (!conn?._open) throw new GotalkError("socket is closed", "unavailable");
+    if (!conn?._open) throw notOpen();
     conn._send(binary.makeHeartbeatMsg(Math.round(Math.max(0, Math.min(1, load || 0)) * HeartbeatMsgMaxLoad)));
     conn._beatAt = Date.now();
   }
 
   /** Is called when the peer's version has come. */
-  startSendingHeartbeats(): void {
-    if (this.heartbeatInterval > 0 && this.heartbeatInterval < 10) throw new Error("Sock.heartbeatInterval is too low");
-    this._scheduleBeat(1);
+  startSendingHeartbeats(delay = 1): void {
+    const conn = this._conn;
+    const interval = this.heartbeatInterval;
+    this.stopSendingHeartbeats();
+    if (interval > 0 && interval < 10) throw new Error("Sock.heartbeatInterval is too low");
+    if (!conn || !interval) return;
+    conn._timer = setTimeout(() => {
+      // A timer that is long overdue: the machine slept, or the page was frozen.
+      this._ping(Date.now() - conn._beatAt > interval + 30000);
+      this.startSendingHeartbeats(this.heartbeatInterval);
+    }, delay);
   }
 
   stopSendingHeartbeats(): void {
     clearTimeout(this._conn?._timer);
   }
 
-  private _scheduleBeat(delay: number): void {
-    const conn = this._conn;
-    clearTimeout(conn?._timer);
-    if (!conn?._open || !(this.heartbeatInterval >= 10)) return;
-    conn._timer = setTimeout(() => {
-      // Long overdue: the machine slept, or the page was frozen.
-      if (Date.now() - conn._beatAt > this.heartbeatInterval + 30000) this._wake();
-      else this._ping(Math.max(this.heartbeatInterval, aliveWait));
-      this._scheduleBeat(this.heartbeatInterval);
-    }, delay);
-  }
-
-  // Sends a heartbeat. A peer that said hello answers it; if nothing comes within ms, the connection is dead.
-  private _ping(ms: number): void {
+  /**
+   * Sends a heartbeat. A peer that said hello answers it; if nothing comes in time, the connection is dead. It may
+   * well be after a sleep, or a change of network.
+   * @internal
+   */
+  _ping(woken: boolean): void {
     const conn = this._conn;
     if (!conn?._open) return;
+    if (woken) {
+      conn._alive();
+      if (!conn._hello && this.heartbeatInterval && Date.now() - conn._beatAt > deadAfter) return this._drop(ErrTimeout);
+    }
     this.sendHeartbeat(0);
     if (!conn._hello || conn._probe) return;
-    const due = Date.now() + ms;
+    const wait = woken ? aliveWait : Math.max(this.heartbeatInterval, aliveWait);
+    const due = Date.now() + wait;
     conn._probe = setTimeout(() => {
       conn._probe = undefined;
       // When the timer is late the answer may be waiting behind it.
-      if (Date.now() > due + 1000) this._ping(aliveWait);
+      if (Date.now() > due + 1000) this._ping(true);
       else this._drop(ErrTimeout);
-    }, ms);
-  }
-
-  /** @internal Finds out whether the connection has survived a sleep or a change of network. */
-  _wake(): void {
-    const conn = this._conn;
-    if (!conn?._open) return;
-    clearTimeout(conn._probe);
-    conn._probe = undefined;
-    if (!conn._hello && this.heartbeatInterval && Date.now() - conn._beatAt > deadAfter) this._drop(ErrTimeout);
-    else this._ping(aliveWait);
+    }, wait);
   }
 }
 

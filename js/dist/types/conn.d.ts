@@ -1,26 +1,22 @@
 import { type ProtocolError } from "./errors.js";
-import { type Header } from "./protocol.js";
-/** A payload on its way out: what the user gave, for a WebSocket message of its own, and the same as bytes. */
-export interface Body {
-    _data: string | Uint8Array<ArrayBuffer>;
-    _bytes: Uint8Array<ArrayBuffer>;
-}
+import type { Sock } from "./sock.js";
+/** A payload on its way out, not empty. A string travels as a text message if it has a WebSocket message of its own. */
+export type Body = string | Uint8Array<ArrayBuffer> | undefined;
 /**
  * One WebSocket: messages in and out, nothing about what they mean. A Sock makes one for each connection and so can
  * tell what belongs to an earlier one.
  */
 export declare class Conn {
     readonly _ws: WebSocket;
-    private _onVersion;
-    private _onMsg;
+    private _sock;
     /** The version was sent and no close is under way. */
-    _open: boolean;
+    _open?: boolean;
     /** It was open at some time. */
-    _wasOpen: boolean;
+    _wasOpen?: boolean;
     /** Messages are handed on, not only kept. */
-    _reading: boolean;
+    _reading?: boolean;
     /** Headers are sent in text messages. */
-    _text: boolean;
+    _text?: boolean;
     /** Why the connection is being closed, if a peer broke the protocol. Nothing is read any more. */
     _err?: ProtocolError;
     /** What the peer said in its hello. */
@@ -33,16 +29,16 @@ export declare class Conn {
     /** When the last heartbeat was sent. */
     _beatAt: number;
     /** Tells open() that the connection could not be made. */
-    _failed?: (err: Error) => void;
+    _failed?: ((err: Error) => void) | null;
     private _in;
-    private _busy;
-    private _version;
-    private _head?;
+    private _busy?;
     private _rest;
     private _size;
+    private _parser;
+    private _want;
     private _batch;
     private _batched;
-    constructor(_ws: WebSocket, _onVersion: () => void, _onMsg: (h: Header, payload?: string | Uint8Array<ArrayBuffer>) => void);
+    constructor(_ws: WebSocket, _sock: Sock<any>);
     /** Sends a message: at once as one WebSocket message for the header and one for the payload, or joined with others. */
     _send(header: Uint8Array<ArrayBuffer>, body?: Body): void;
     private _push;
@@ -52,9 +48,12 @@ export declare class Conn {
     _closeError(code: number): void;
     /** Closes for a protocol error that both sides know of. */
     _broken(code: number): void;
+    /** Ends the wait for a sign of life. */
+    _alive(): void;
     _receive(data: unknown): void;
     /** Takes what was received. A call from within, by a WebSocket that answers at once, leaves it to the one at work. */
     _pump(): void;
-    /** Takes the next piece of the byte stream. Throws if it makes no sense. */
+    /** Gives the next piece of the byte stream to the parser. Throws if it makes no sense. */
     private _feed;
+    private _parse;
 }

@@ -2,9 +2,7 @@
 export declare class GotalkError extends Error {
     readonly code: string;
     /** `code` is "unknown" unless given. */
-    constructor(message: string, code?: string, options?: {
-        cause?: unknown;
-    });
+    constructor(message: string, code?: string);
 }
 /** What closed a connection when one of the peers broke the protocol. There is one object for each code. */
 export interface ProtocolError extends Error {

@@ -8,15 +8,17 @@ export declare class EventEmitter<E extends {
     [K in keyof E]: unknown[];
 } = EventMap> {
     private _lists;
-    /** Has fn called each time. Throws a TypeError if fn is not a function. */
-    on<K extends keyof E>(type: K, fn: Listener<E[K]>): this;
-    addListener<K extends keyof E>(type: K, fn: Listener<E[K]>): this;
+    private _list;
+    /** Has fn called each time, or only the next time. Throws a TypeError if fn is not a function. */
+    on<K extends keyof E>(type: K, fn: Listener<E[K]>, once?: boolean): this;
+    /** The same as on. */
+    addListener: this["on"];
     /** Has fn called the next time only. */
     once<K extends keyof E>(type: K, fn: Listener<E[K]>): this;
-    private _add;
     /** Takes fn away, once if it was added several times. */
     removeListener<K extends keyof E>(type: K, fn: Listener<E[K]>): this;
-    off<K extends keyof E>(type: K, fn: Listener<E[K]>): this;
+    /** The same as removeListener. */
+    off: this["removeListener"];
     /** Takes all listeners away, of one event or of all. */
     removeAllListeners(type?: keyof E): this;
     listeners<K extends keyof E>(type: K): Listener<E[K]>[];

@@ -1,4 +1,4 @@
+import { gotalk as instance } from "./gotalk.js";
 declare global {
-    var gotalk: typeof import("./index.js").default;
+    var gotalk: typeof instance;
 }
-export {};

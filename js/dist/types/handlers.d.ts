@@ -27,6 +27,10 @@ export type StreamRequestHandler = (stream: StreamResponse, op: string) => unkno
 export type RequestHandler<F> = (value: In<F>, result: Result<Out<F>>, op: string) => Out<F> | Promise<Out<F> | void> | void;
 export type NotificationHandler<F> = (value: In<F>, name: string) => unknown;
 export declare const reserved: (name: string) => boolean;
+/** Throws if a program may not use this name, or none can. */
+export declare function checkName(name: string): void;
+export declare const isPromise: (v: any) => v is Promise<any>;
+export declare const decodeJSON: (data: Data) => any;
 /** Runs a request handler, and answers with what it returns where that is meant as the answer. */
 export declare function serve<T, R>(fn: (value: T, result: Result<R>, op: string) => unknown, value: T, result: Result<R>, op: string): void;
 /**

@@ -1,6 +1,6 @@
 /**
  * Keeps a Sock connected: when to try again, and what the browser tells about network and page. The delays grow with
- * each failure in a row, and are random between zero and their bound so that the clients of a server that was
+ * each failure in a row, and are random between next to nothing and their bound so that the clients of a server that was
  * restarted do not come back all at once.
  */
 export declare class KeepAlive {
@@ -20,6 +20,7 @@ export declare class KeepAlive {
     enable(): void;
     /** Lets things take their course; does not close the connection. */
     disable(): void;
+    private _listen;
     private _connect;
     private _again;
 }

@@ -20,28 +20,28 @@ export interface Header {
 export declare const utf8: (s: string) => Uint8Array<ArrayBuffer>;
 /** The text of a payload. What is not UTF-8 comes out as U+FFFD. */
 export declare const toText: (b: string | Uint8Array | undefined) => string;
-/** The bytes of any BufferSource, without copying them. */
-export declare function toBytes(v: BufferSource): Uint8Array<ArrayBuffer>;
+/** The bytes of a string, or of any BufferSource without copying them. */
+export declare function toBytes(v: string | BufferSource): Uint8Array<ArrayBuffer>;
 export declare function concat(parts: Uint8Array[], size: number): Uint8Array<ArrayBuffer>;
 declare function fixnum(n: number, digits: number): string;
 declare function makeMsg(t: number, id?: string | null, name?: string | null, wait?: number, size?: number): string;
 declare function makeHeartbeatMsg(load: number): string;
 /**
- * Parses the header at b[at]. Returns undefined when the header goes on behind b, otherwise the header and where it
- * ends. Throws if a number is malformed. A type that does not exist is parsed like a result.
+ * Parses a header: yields how many bytes it wants next, is given them, and returns the header. Throws if a number is
+ * malformed. A type that does not exist is parsed like a result.
  */
-export declare function parse(b: Uint8Array, at?: number): (Header & {
-    _end: number;
-}) | undefined;
-/** The version that a conversation starts with. Throws unless s is two hex digits. */
-declare function parseVersion(s: string): number;
+export declare function parser(): Generator<number, Header, string | Uint8Array<ArrayBuffer>>;
+/** Parses a header in one piece, for users of protocol.binary and protocol.text. */
+declare function parseMsg(v: string | BufferSource): Header;
+/** The version that a conversation starts with. Throws unless v is hex digits. */
+declare const parseVersion: (v: string | BufferSource) => number;
 export declare const versionText: string;
 /** Headers as bytes, in binary WebSocket messages. The default. */
 export declare const binary: {
     versionBuf: Uint8Array<ArrayBuffer>;
     makeFixnum: (n: number, digits: number) => Uint8Array<ArrayBuffer>;
-    parseVersion: (b: BufferSource) => number;
-    parseMsg: (b: BufferSource) => Header;
+    parseVersion: typeof parseVersion;
+    parseMsg: typeof parseMsg;
     /** Throws a RangeError if the name has more than 4095 bytes, or a number does not fit. */
     makeMsg(t: number, id?: string | null, name?: string | null, wait?: number, size?: number): Uint8Array<ArrayBuffer>;
     makeHeartbeatMsg: (load: number) => Uint8Array<ArrayBuffer>;
@@ -51,7 +51,7 @@ export declare const text: {
     versionBuf: string;
     makeFixnum: typeof fixnum;
     parseVersion: typeof parseVersion;
-    parseMsg: (s: string) => Header;
+    parseMsg: typeof parseMsg;
     makeMsg: typeof makeMsg;
     makeHeartbeatMsg: typeof makeHeartbeatMsg;
 };
@@ -77,8 +77,8 @@ export declare const protocol: {
     binary: {
         versionBuf: Uint8Array<ArrayBuffer>;
         makeFixnum: (n: number, digits: number) => Uint8Array<ArrayBuffer>;
-        parseVersion: (b: BufferSource) => number;
-        parseMsg: (b: BufferSource) => Header;
+        parseVersion: typeof parseVersion;
+        parseMsg: typeof parseMsg;
         /** Throws a RangeError if the name has more than 4095 bytes, or a number does not fit. */
         makeMsg(t: number, id?: string | null, name?: string | null, wait?: number, size?: number): Uint8Array<ArrayBuffer>;
         makeHeartbeatMsg: (load: number) => Uint8Array<ArrayBuffer>;
@@ -87,7 +87,7 @@ export declare const protocol: {
         versionBuf: string;
         makeFixnum: typeof fixnum;
         parseVersion: typeof parseVersion;
-        parseMsg: (s: string) => Header;
+        parseMsg: typeof parseMsg;
         makeMsg: typeof makeMsg;
         makeHeartbeatMsg: typeof makeHeartbeatMsg;
     };

@@ -35,7 +35,8 @@ export interface SockOptions<O extends object = AnyOps> {
     sendBufferLimit?: number;
 }
 /** Rest arguments of a call of F: the value may be left out if F takes none. */
-export type CallArgs<F, Options> = undefined extends In<F> ? [value?: In<F>, options?: Options] : [value: In<F>, options?: Options];
+export type CallArgs<F> = undefined extends In<F> ? [value?: In<F>, options?: RequestOptions] : [value: In<F>, options?: RequestOptions];
+export type NotifyArgs<F> = undefined extends In<F> ? [value?: In<F>] : [value: In<F>];
 /**
  * A peer at the other end of a WebSocket. O describes the operations that it offers, by an interface of functions.
  * All methods may be called at any time; what is sent before the connection is open waits in a queue.
@@ -60,9 +61,10 @@ export declare class Sock<O extends object = AnyOps> extends EventEmitter<SockEv
     private _nextOp;
     private _nextStream;
     private _ending;
-    constructor(handlers?: Handlers<any> | SockOptions<O> | null, proto?: Protocol | null);
+    /** The third parameter is what the second of connection() and the third of open() default to. */
+    constructor(handlers?: Handlers<any> | SockOptions<O> | null, proto?: Protocol | null, fallback?: Handlers<AnyOps>);
     /** Connects to addr, or to the default address. cb is called once, with null or with why that failed. */
-    open(addr?: string | null | Callback<this>, cb?: Callback<this>): this;
+    open(addr?: string | null | Callback<this>, cb?: Callback<this> | null): this;
     /** Connects, and again whenever the connection could not be made or was lost, until end() is called. */
     openKeepAlive(addr?: string | null): this;
     /**
@@ -88,7 +90,7 @@ export declare class Sock<O extends object = AnyOps> extends EventEmitter<SockEv
     private _failAll;
     private _send;
     /** Sends a notification. Throws if it can neither be sent nor queued. */
-    notify<K extends Name<O>>(name: K, ...args: CallArgs<O[K], never>): void;
+    notify<K extends Name<O>>(name: K, ...args: NotifyArgs<O[K]>): void;
     bufferNotify(name: string, buf?: Payload): void;
     /**
      * Calls an operation of the peer's, with JSON both ways. Resolves to null for an empty result. Fails with a
@@ -97,7 +99,7 @@ export declare class Sock<O extends object = AnyOps> extends EventEmitter<SockEv
      */
     request<K extends Name<O>>(op: K, cb: Callback<Out<O[K]>>): Promise<void>;
     request<K extends Name<O>>(op: K, value: In<O[K]>, cb: Callback<Out<O[K]>>): Promise<void>;
-    request<K extends Name<O>>(op: K, ...args: CallArgs<O[K], RequestOptions>): Promise<Out<O[K]>>;
+    request<K extends Name<O>>(op: K, ...args: CallArgs<O[K]>): Promise<Out<O[K]>>;
     /** The same as request. */
     requestp: this["request"];
     /** Calls an operation with a raw payload. Resolves to the raw result, undefined if empty. */
@@ -111,15 +113,10 @@ export declare class Sock<O extends object = AnyOps> extends EventEmitter<SockEv
     private _forget;
     /** Begins a stream request; nothing is sent before the first write. */
     streamRequest(op: string): StreamRequest;
-    private _onMsg;
-    private _replier;
     private _serve;
-    private _serveStream;
     /** load is from 0 (idle) to 1 (takes no more work). */
     sendHeartbeat(load: number): void;
     /** Is called when the peer's version has come. */
-    startSendingHeartbeats(): void;
+    startSendingHeartbeats(delay?: number): void;
     stopSendingHeartbeats(): void;
-    private _scheduleBeat;
-    private _ping;
 }

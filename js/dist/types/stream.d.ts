@@ -10,7 +10,7 @@ export type StreamEvents = {
  * One end of a stream of chunks in both directions. Chunks that come while nobody listens to `data` are lost, so
  * listeners are to be added in the tick in which the stream was made or received.
  */
-export declare class Stream extends EventEmitter<StreamEvents> {
+export declare class StreamRequest extends EventEmitter<StreamEvents> {
     readonly op: string;
     readonly id: string;
     private _write;
@@ -20,15 +20,11 @@ export declare class Stream extends EventEmitter<StreamEvents> {
     /** Ends this direction of the stream. */
     end(): void;
 }
-/** A stream request of ours. The end of the answer, or its failure, ends it altogether. */
-export declare class StreamRequest extends Stream {
-}
 /**
  * A stream request of the peer's. The answer may go on after the request has ended; the end of the answer ends the
  * stream altogether.
  */
-export declare class StreamResponse extends Stream {
-    private _refuse;
+export interface StreamResponse extends StreamRequest {
     /** Fails the request: the requestor gets err.message, or err as a string. */
     error(err: unknown): void;
 }
