@@ -131,7 +131,7 @@ func (h *Handlers) HandleBufferNotification(name string, fn BufferNoteHandler) {
 
 // FindBufferRequestHandler returns the handler that a single request named op goes to, or nil. A nil h has none.
 func (h *Handlers) FindBufferRequestHandler(op string) BufferReqHandler {
-	fn, _ := h.findRequest([]byte(op))
+	fn, _, _ := h.findRequest([]byte(op))
 	return fn
 }
 
@@ -148,25 +148,28 @@ func (h *Handlers) FindNotificationHandler(name string) BufferNoteHandler {
 }
 
 // findRequest, findStream and findNotification are what the read loop uses; see table.find.
-func (h *Handlers) findRequest(name []byte) (BufferReqHandler, string) {
+func (h *Handlers) findRequest(name []byte) (BufferReqHandler, string, *resultSize) {
 	if h == nil {
-		return nil, ""
+		return nil, "", nil
 	}
-	return h.requests.find(name)
+	e := h.requests.find(name)
+	return e.fn, e.name, e.size
 }
 
 func (h *Handlers) findStream(name []byte) (StreamReqHandler, string) {
 	if h == nil {
 		return nil, ""
 	}
-	return h.streams.find(name)
+	e := h.streams.find(name)
+	return e.fn, e.name
 }
 
 func (h *Handlers) findNotification(name []byte) (BufferNoteHandler, string) {
 	if h == nil {
 		return nil, ""
 	}
-	return h.notifications.find(name)
+	e := h.notifications.find(name)
+	return e.fn, e.name
 }
 
 // table maps names to handlers of type F. Every message of every connection is looked up in one while changes are rare,
@@ -181,6 +184,7 @@ type table[F any] struct {
 type entry[F any] struct {
 	name string
 	fn   F
+	size *resultSize
 }
 
 // set puts fn in the place of what is registered under name, or removes that.
@@ -198,10 +202,11 @@ func (t *table[F]) set(name string, fn F, remove bool) {
 	entries := maps.Clone(t.load())
 	if remove {
 		delete(entries, name)
-	} else if entries == nil {
-		entries = map[string]entry[F]{name: {name, fn}}
 	} else {
-		entries[name] = entry[F]{name, fn}
+		if entries == nil {
+			entries = map[string]entry[F]{}
+		}
+		entries[name] = entry[F]{name, fn, new(resultSize)}
 	}
 	t.entries.Store(&entries)
 }
@@ -214,21 +219,22 @@ func (t *table[F]) load() map[string]entry[F] {
 	return nil
 }
 
-// find returns the handler for name and the name as a string: that of the registration, so that nothing is allocated,
-// but for a fallback, where it is a copy. Without a handler both results are zero. It does not keep name.
-func (t *table[F]) find(name []byte) (fn F, found string) {
+// find returns the entry for name, with the name of the registration, so that nothing is allocated, but for a fallback,
+// where it is a copy. Without a handler it is zero. It does not keep name.
+func (t *table[F]) find(name []byte) (e entry[F]) {
 	for in := t; in != nil; in = in.outer {
 		if e, ok := in.load()[string(name)]; ok {
-			return e.fn, e.name
+			return e
 		}
 	}
 	if len(name) >= len(reservedPrefix) && string(name[:len(reservedPrefix)]) == reservedPrefix {
-		return fn, ""
+		return e
 	}
 	for in := t; in != nil; in = in.outer {
 		if e, ok := in.load()[""]; ok {
-			return e.fn, string(name)
+			e.name = string(name)
+			return e
 		}
 	}
-	return fn, ""
+	return e
 }

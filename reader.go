@@ -9,6 +9,7 @@ import (
 const (
 	minReadBuffer = 2 << 10  // what an idle connection holds
 	maxReadBuffer = 64 << 10 // what a busy one may grow to
+	maxEmptyReads = 100      // that a connection may do without an error, one after the other
 	payloadStep   = 64 << 10 // the memory that a payload's claim alone is worth, and what must arrive per timeout
 )
 
@@ -80,19 +81,27 @@ func (r *msgReader) fill(want int) error {
 	case r.from+want > len(r.buf) || r.to == len(r.buf):
 		r.move(r.buf)
 	}
-	n, err := r.src.Read(r.buf[r.to:])
+	n, err := r.read(r.buf[r.to:])
 	r.to += n
-	if n > 0 {
-		// A read that fills the buffer says that more is waiting: the next one may take more of it at once.
-		if r.to == len(r.buf) && len(r.buf) < maxReadBuffer {
-			r.move(make([]byte, min(4*len(r.buf), maxReadBuffer)))
-		}
-		return nil
-	}
-	if err == nil {
-		return io.ErrNoProgress
+	// A read that fills the buffer says that more is waiting: the next one may take more of it at once.
+	if n > 0 && r.to == len(r.buf) && len(r.buf) < maxReadBuffer {
+		r.move(make([]byte, min(4*len(r.buf), maxReadBuffer)))
 	}
 	return err
+}
+
+// read reads at least a byte, or returns an error.
+func (r *msgReader) read(p []byte) (int, error) {
+	for range maxEmptyReads {
+		n, err := r.src.Read(p)
+		if n > 0 {
+			return n, nil // an error, if there was one, comes again
+		}
+		if err != nil {
+			return 0, err
+		}
+	}
+	return 0, io.ErrNoProgress
 }
 
 // move makes buf the buffer, with the unparsed bytes at its start.
@@ -124,12 +133,9 @@ func (r *msgReader) payload(size uint32) ([]byte, error) {
 			p = append(make([]byte, 0, min(4*have, int(size))), p...)
 			p = p[:cap(p)]
 		}
-		n, err := r.src.Read(p[have:])
-		if n == 0 {
-			if err == nil || err == io.EOF {
-				err = io.ErrUnexpectedEOF
-			}
-			return nil, err
+		n, err := r.read(p[have:])
+		if err != nil {
+			return nil, inPayload(err)
 		}
 		have += n
 	}
@@ -150,12 +156,17 @@ func (r *msgReader) skip(size uint32) error {
 			r.arm(r.timeout)
 		}
 		if err := r.fill(1); err != nil {
-			if err == io.EOF {
-				err = io.ErrUnexpectedEOF
-			}
-			return err
+			return inPayload(err)
 		}
 	}
+}
+
+// inPayload is err where the input ends in the middle of a message.
+func inPayload(err error) error {
+	if err == io.EOF {
+		return io.ErrUnexpectedEOF
+	}
+	return err
 }
 
 // arm gives the reads that follow d in all; 0 means that they may wait for ever. Setting a deadline costs as much as

@@ -2,25 +2,56 @@ package gotalk
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 )
 
 const (
-	// A Sock begins with a few handlers at a time and doubles that as long as requests wait, so that a burst of requests
-	// with large answers does not fill the memory before the first answer is found not to be taken.
+	// A Sock begins with a few handlers at a time and doubles that as long as requests wait.
 	firstHandlers = 8
 	growHandlers  = time.Millisecond
-	growWhenSlow  = 10 * time.Millisecond // while the peer does not take its answers
+
+	// What handlers return waits in memory when the peer does not read it. So those that run at the same time are as many
+	// as will return resultBudget bytes together, judging by earlier results. When requests have waited for that for
+	// some time, because those at work are slow, more is granted.
+	resultBudget  = 64 << 20
+	unknownResult = resultBudget / firstHandlers // of an operation that has never had a result
+	moreBudget    = resultBudget / 2
+	growBudget    = 10 * time.Millisecond
 )
+
+// resultSize is how many bytes an operation's results have: the largest one of late. Zero means that there was none.
+type resultSize struct{ n atomic.Int64 }
+
+func (z *resultSize) expected() int64 {
+	if n := z.n.Load(); n > 0 {
+		return n
+	}
+	return unknownResult
+}
+
+// note takes a result into account. The size rises at once and falls by and by.
+func (z *resultSize) note(bytes int) {
+	n, old := int64(bytes)+itemOverhead, z.n.Load()
+	if n < old {
+		n = old - (old-n+7)/8
+	}
+	if n != old {
+		z.n.Store(n) // others may have done so meanwhile: it is an estimate
+	}
+}
 
 // servedRequest is a single request of the peer's.
 type servedRequest struct {
 	id      msgID
 	op      string
 	fn      BufferReqHandler
+	size    *resultSize
 	payload []byte
+	granted int64 // of the queue's budget, while the handler is at work
 }
 
 func (r *servedRequest) held() int64 { return int64(len(r.payload) + itemOverhead) }
@@ -31,12 +62,15 @@ type requestQueue struct {
 	accepted uint32 // waiting or being handled
 	running  int    // goroutines at work, until their reply is written
 	allowed  int    // how many may be, at the moment
-	growing  bool   // the timer that raises allowed is set
+	granted  int64  // the bytes that those at work are expected to return
+	budget   int64  // the most of that, at the moment
+	short    bool   // requests waited for budget when last looked
+	growing  bool   // the timer that raises allowed and budget is set
 }
 
 // onRequest takes a single request: queues it, or starts its handler, or refuses it.
 func (l *link) onRequest(h header) error {
-	fn, op := l.sock.handlers().findRequest(h.name)
+	fn, op, size := l.sock.handlers().findRequest(h.name)
 	l.mu.Lock()
 	stopping := l.stopping
 	full := l.queue.accepted >= l.limits.BufferRequests
@@ -61,7 +95,7 @@ func (l *link) onRequest(h header) error {
 		if payload == nil {
 			payload = []byte{}
 		}
-		l.enqueue(servedRequest{h.id, op, fn, payload})
+		l.enqueue(servedRequest{id: h.id, op: op, fn: fn, size: size, payload: payload})
 		return nil
 	}
 	return l.r.skip(h.size)
@@ -94,12 +128,10 @@ func (l *link) enqueue(r servedRequest) {
 	}
 	q.accepted++
 	if q.running == 0 {
-		q.allowed = min(firstHandlers, l.limits.MaxHandlers)
+		q.allowed, q.budget, q.short = min(firstHandlers, l.limits.MaxHandlers), resultBudget, false
 	}
-	start := q.running < q.allowed
-	if start {
-		q.running++
-	} else {
+	start := len(q.waiting) == 0 && q.admitLocked(&r)
+	if !start {
 		q.waiting = append(q.waiting, r)
 		l.growLaterLocked(growHandlers)
 	}
@@ -109,15 +141,41 @@ func (l *link) enqueue(r servedRequest) {
 	}
 }
 
+// admitLocked tells whether r can be handled now, and if so counts it as running.
+func (q *requestQueue) admitLocked(r *servedRequest) bool {
+	r.granted = r.size.expected()
+	if q.running > 0 && (q.running >= q.allowed || q.granted+r.granted > q.budget) {
+		return false
+	}
+	q.running++
+	q.granted += r.granted
+	return true
+}
+
+// popLocked takes the request that has waited longest if it can be handled now.
+func (q *requestQueue) popLocked() (r servedRequest, ok bool) {
+	if len(q.waiting) == 0 || !q.admitLocked(&q.waiting[0]) {
+		return r, false
+	}
+	r = q.waiting[0]
+	q.waiting[0] = servedRequest{}
+	q.waiting = q.waiting[1:]
+	if len(q.waiting) == 0 {
+		q.waiting = nil
+	}
+	return r, true
+}
+
 // growLaterLocked sees to it that requests that still wait after d get more handlers.
 func (l *link) growLaterLocked(d time.Duration) {
-	if !l.queue.growing && l.queue.allowed < l.limits.MaxHandlers {
+	if !l.queue.growing {
 		l.queue.growing = true
 		time.AfterFunc(d, l.grow)
 	}
 }
 
-// grow allows twice as many handlers if requests wait, and starts them.
+// grow allows twice as many handlers if requests wait, or a larger budget if that is what they wait for, and starts as
+// many as it can.
 func (l *link) grow() {
 	q := &l.queue
 	l.mu.Lock()
@@ -126,28 +184,30 @@ func (l *link) grow() {
 	if len(q.waiting) == 0 {
 		return
 	}
-	if l.w.overfull() {
-		l.growLaterLocked(growWhenSlow)
+	if l.w.overfull() { // the peer does not take the answers it has
+		l.growLaterLocked(growBudget)
 		return
 	}
 	q.allowed = min(2*q.allowed, l.limits.MaxHandlers)
-	for q.running < q.allowed && len(q.waiting) > 0 {
-		q.running++
-		go l.serveRequests(q.popLocked()) // ends when no request waits; Shutdown waits for it
+	if q.short {
+		q.budget += moreBudget
 	}
-	if len(q.waiting) > 0 {
+	for {
+		r, ok := q.popLocked()
+		if !ok {
+			break
+		}
+		go l.serveRequests(r) // ends when no request waits; Shutdown waits for it
+	}
+	if len(q.waiting) == 0 {
+		return
+	}
+	q.short = q.running < q.allowed
+	if q.short || q.allowed == l.limits.MaxHandlers {
+		l.growLaterLocked(growBudget)
+	} else {
 		l.growLaterLocked(growHandlers)
 	}
-}
-
-func (q *requestQueue) popLocked() servedRequest {
-	r := q.waiting[0]
-	q.waiting[0] = servedRequest{}
-	q.waiting = q.waiting[1:]
-	if len(q.waiting) == 0 {
-		q.waiting = nil
-	}
-	return r
 }
 
 // serveRequests handles r, and then requests that wait.
@@ -155,26 +215,24 @@ func (l *link) serveRequests(r servedRequest) {
 	more := true
 	defer func() {
 		if more { // the handler ended this goroutine by runtime.Goexit: another one takes its place
-			if r, more = l.nextRequest(); more {
+			if r, more = l.nextRequest(&r); more {
 				go l.serveRequests(r)
 			}
 		}
 	}()
 	for more {
 		l.serveRequest(&r)
-		r, more = l.nextRequest()
+		r, more = l.nextRequest(&r)
 	}
 }
 
-// nextRequest gives a goroutine that has handled a request another one, if one waits.
-func (l *link) nextRequest() (r servedRequest, ok bool) {
+// nextRequest gives a goroutine that has handled a request another one, if one waits and can be handled now.
+func (l *link) nextRequest(done *servedRequest) (r servedRequest, ok bool) {
 	q := &l.queue
 	l.mu.Lock()
-	if len(q.waiting) > 0 && q.running <= q.allowed {
-		r, ok = q.popLocked(), true
-	} else {
-		q.running--
-	}
+	q.running--
+	q.granted -= done.granted
+	r, ok = q.popLocked()
 	l.mu.Unlock()
 	if !ok {
 		l.finished()
@@ -205,6 +263,7 @@ func (l *link) serveRequest(r *servedRequest) {
 		l.logHandlerError(err, r.op)
 	} else {
 		m.t, m.payload = MsgTypeSingleRes, out
+		r.size.note(len(out))
 	}
 	returned = true
 }
@@ -215,7 +274,7 @@ func (l *link) reply(m *message, op string) {
 	if err != nil && m.t == MsgTypeSingleRes && len(m.payload) > maxSize {
 		err = l.send(context.Background(), errorResult(m.id, err.Error()))
 	}
-	if err != nil && l.causeOf() == nil {
+	if err != nil && !errors.Is(err, ErrSockClosed) && l.causeOf() == nil {
 		logTo(errorLogger(), l.sock, "error while sending response: %v (op %q)", err, op)
 	}
 }

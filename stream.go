@@ -2,6 +2,7 @@ package gotalk
 
 import (
 	"context"
+	"errors"
 	"io"
 	"sync"
 )
@@ -259,7 +260,7 @@ func (l *link) serveStream(st *servedStream, fn StreamReqHandler, op string) {
 		} else {
 			err = st.Close()
 		}
-		if err != nil && l.causeOf() == nil {
+		if err != nil && !errors.Is(err, ErrSockClosed) && l.causeOf() == nil {
 			logTo(errorLogger(), l.sock, "error while sending response: %v (op %q)", err, op)
 		}
 		l.mu.Lock()

@@ -167,6 +167,7 @@ type conversation struct {
 	strays    []received        // what the live peer said and no step has asked for yet
 	beats     int               // heartbeats of the live peer that no step has asked for
 	pulses    []time.Duration   // when heartbeats came that did not answer one of mine
+	answers   int               // heartbeats that came at the moment when my side sent something
 	start     time.Time
 	sent      []time.Time // when my side sent something
 }
@@ -300,7 +301,9 @@ func (c *conversation) receive() error {
 	case r := <-c.wire.in:
 		if c.me == "client" && len(r.frames) == 1 && r.frames[0][0] == 'h' {
 			c.beats++
-			if !slices.ContainsFunc(c.sent, r.at.Equal) {
+			if slices.ContainsFunc(c.sent, r.at.Equal) {
+				c.answers++
+			} else {
 				c.pulses = append(c.pulses, r.at.Sub(c.start))
 			}
 			return nil

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"os"
 	"strconv"
 	"sync"
@@ -338,26 +337,6 @@ func (w *wire) end(reset bool) error {
 		return err
 	}
 	return nil
-}
-
-// upgrade makes a WebSocket of nc, as a browser on a page of origin would.
-func upgrade(t testing.TB, nc net.Conn, origin string) *bufio.Reader {
-	req, err := http.NewRequest("GET", origin+"/gotalk/", nil)
-	require.NoError(t, err)
-	req.Header = http.Header{
-		"Origin":                {origin},
-		"Connection":            {"Upgrade"},
-		"Upgrade":               {"websocket"},
-		"Sec-Websocket-Version": {"13"},
-		"Sec-Websocket-Key":     {"AAAAAAAAAAAAAAAAAAAAAA=="},
-	}
-	require.NoError(t, req.Write(nc))
-	br := bufio.NewReaderSize(nc, 8192)
-	res, err := http.ReadResponse(br, req)
-	require.NoError(t, err)
-	require.Equal(t, http.StatusSwitchingProtocols, res.StatusCode)
-	require.Empty(t, res.Header.Get("Sec-Websocket-Extensions"))
-	return br
 }
 
 // pipeListener listens for connections in memory. A write to one lasts until the peer has read all of it, so that what

@@ -1,6 +1,7 @@
 package gotalk_test
 
 import (
+	"bufio"
 	"context"
 	"net"
 	"net/http"
@@ -33,7 +34,7 @@ var wsServerScenarios = map[string]serverScenario{
 	"ws-heartbeat":     {heartbeat: 200 * time.Millisecond, timed: true},
 	"ws-interleaved":   {},
 	"ws-notifications": {},
-	"ws-read-timeout":  {limits: func(l *gotalk.Limits) { l.ReadTimeout = time.Second }, timed: true},
+	"ws-read-timeout":  {limits: shortTimeout, timed: true},
 	"ws-read-timeout-heartbeat": {
 		limits: func(l *gotalk.Limits) { l.ReadTimeout = time.Second }, timed: true,
 	},
@@ -65,6 +66,26 @@ var wsServerScenarios = map[string]serverScenario{
 	"ws-stream-echo":           {limits: streams(gotalk.Unlimited)},
 	"ws-stream-handler-error":  {limits: streams(gotalk.Unlimited)},
 	"ws-text-protocol":         {},
+}
+
+// upgrade makes a WebSocket of nc, as a browser on a page of origin would.
+func upgrade(t testing.TB, nc net.Conn, origin string) *bufio.Reader {
+	req, err := http.NewRequest("GET", origin+"/gotalk/", nil)
+	require.NoError(t, err)
+	req.Header = http.Header{
+		"Origin":                {origin},
+		"Connection":            {"Upgrade"},
+		"Upgrade":               {"websocket"},
+		"Sec-Websocket-Version": {"13"},
+		"Sec-Websocket-Key":     {"AAAAAAAAAAAAAAAAAAAAAA=="},
+	}
+	require.NoError(t, req.Write(nc))
+	br := bufio.NewReaderSize(nc, 8192)
+	res, err := http.ReadResponse(br, req)
+	require.NoError(t, err)
+	require.Equal(t, http.StatusSwitchingProtocols, res.StatusCode)
+	require.Empty(t, res.Header.Get("Sec-Websocket-Extensions"))
+	return br
 }
 
 // playToWebSocketServer replays the client's side of convs, one connection after the other, to a new server behind l.
@@ -134,7 +155,7 @@ func TestTranscriptsToWebSocketServer(t *testing.T) {
 					synctest.Test(t, func(t *testing.T) {
 						l := newPipeListener()
 						c := sc.playToWebSocketServer(t, tr, l, l.dial, split{name: "timed"})
-						require.Len(t, c.pulses, heartbeats(tr.conversations(t)[0]), "heartbeats besides those that answer the client's")
+						checkHeartbeats(t, c, tr.conversations(t)[0])
 					})
 				})
 			}

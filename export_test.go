@@ -1,0 +1,15 @@
+package gotalk
+
+// SetNextID sets what the next request of s counts from.
+func SetNextID(s *Sock, n uint32) { s.nextID.Store(n) }
+
+// AppendHeader is what messages are written with.
+func AppendHeader(b []byte, t MsgType, id [4]byte, name string, wait, size uint32) []byte {
+	return appendHeader(b, t, id, name, wait, size)
+}
+
+// ParseHeader is what messages are read with. n is not positive while b does not hold the whole header.
+func ParseHeader(b []byte) (t MsgType, id [4]byte, name []byte, wait, size uint32, n int, err error) {
+	h, n, err := parseHeader(b)
+	return h.t, h.id, h.name, h.wait, h.size, n, err
+}
