@@ -160,7 +160,7 @@ function parseMsg(v) {
   let at = 0;
   let r = p.next("");
   while (!r.done) r = p.next(b.subarray(at, at += r.value));
-  if (at > b.length) throw new Error("incomplete message");
+  if (!(at <= b.length)) throw new Error("incomplete message");
   return r.value;
 }
 var parseVersion = (v) => hex(toText(toBytes(v)).slice(0, 2));

@@ -1,0 +1,85 @@
+// What the tests have in common: Chromium, and Go programs that are built once, started, killed and started again.
+import { chromium } from "playwright-core";
+import { execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+
+export const root = fileURLToPath(new URL("../..", import.meta.url));
+
+export function launch() {
+  return chromium.launch({
+    executablePath: process.env.CHROMIUM || "/usr/bin/chromium",
+    args: [
+      "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+      "--disable-component-update", "--disable-sync",
+      // A host that is not local by its name, but for this browser.
+      "--host-resolver-rules=MAP *.test 127.0.0.1",
+    ],
+  });
+}
+
+/** Builds a Go program of this repository. */
+export class Program {
+  constructor(pkg) {
+    this.dir = mkdtempSync(join(tmpdir(), "gotalk-browser-"));
+    this.path = join(this.dir, "program");
+    execFileSync("go", ["build", "-o", this.path, pkg], { cwd: root, stdio: "inherit" });
+    this.running = new Set();
+  }
+
+  /** Starts it in a folder that has nothing to do with it. It prints the URL where it listens. */
+  async start(...args) {
+    const child = spawn(this.path, args, { cwd: this.dir, stdio: ["ignore", "pipe", "inherit"] });
+    this.running.add(child);
+    const exited = once(child, "exit").then(([code, signal]) => {
+      this.running.delete(child);
+      return code ?? signal;
+    });
+    const url = new Promise((resolve, reject) => {
+      createInterface(child.stdout).on("line", (line) => {
+        const found = line.match(/http:\/\/\S+/);
+        if (found) resolve(found[0]);
+      });
+      exited.then((status) => reject(new Error(`${this.path} ended: ${status}`)));
+    });
+    return {
+      url: await url,
+      port: new URL(await url).port,
+      /** Sends a signal and resolves to the exit status. */
+      stop(signal = "SIGKILL") {
+        child.kill(signal);
+        return exited;
+      },
+    };
+  }
+
+  remove() {
+    for (const child of this.running) child.kill("SIGKILL");
+    rmSync(this.dir, { recursive: true, force: true });
+  }
+}
+
+/** Opens a page that notes what it complains about in page.problems. */
+export async function open(context, url) {
+  const page = await context.newPage();
+  page.problems = [];
+  page.on("pageerror", (err) => page.problems.push(String(err)));
+  page.on("console", (m) => {
+    // Attempts to connect while there is no server are what a lost connection looks like.
+    const refused = /WebSocket connection to .* failed: Error in connection establishment/.test(m.text());
+    if (["error", "warning"].includes(m.type()) && !refused) page.problems.push(m.text());
+  });
+  await page.goto(url);
+  return page;
+}
+
+/** Keeps a picture of the page for people to look at, if SCREENSHOTS names a folder. */
+export async function screenshot(page, name) {
+  if (!process.env.SCREENSHOTS) return;
+  mkdirSync(process.env.SCREENSHOTS, { recursive: true });
+  await page.screenshot({ path: join(process.env.SCREENSHOTS, name + ".png") });
+}
