@@ -1,0 +1,156 @@
+// Checked, never run. A line below @ts-expect-error must not compile; all others must.
+import gotalk, {
+  connection, GotalkError, Handlers, open, Sock, StreamRequest, type Data, type ProtocolError, type Result,
+  type StreamResponse,
+} from "gotalk";
+
+interface Greeting {
+  text: string;
+}
+
+/** What a peer offers: one function an operation or notification. */
+interface Api {
+  greet(who: { name: string }): Greeting;
+  sum(numbers: number[]): Promise<number>;
+  now(): number;
+  find(query?: string): string[];
+  joined(user: string): void;
+}
+
+type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
+const is = <A, B>(_: Equal<A, B>): void => {};
+
+export async function typed(): Promise<void> {
+  const s = connection<Api>("ws://x/");
+  is<typeof s, Sock<Api>>(true);
+
+  const g = await s.request("greet", { name: "Bob" });
+  is<typeof g, Greeting>(true);
+  const n = await s.request("sum", [1, 2], { timeout: 500, signal: AbortSignal.timeout(1), retries: 0 });
+  is<typeof n, number>(true);
+  const now = await s.request("now");
+  is<typeof now, number>(true);
+  await s.request("now", undefined, { timeout: 1 });
+  await s.request("find");
+  await s.requestp("find", "x");
+  s.request("greet", { name: "Bob" }, (err, greeting) => {
+    is<typeof err, Error | null>(true);
+    is<typeof greeting, Greeting | undefined>(true);
+  });
+  s.request("now", (err, t) => is<typeof t, number | undefined>(true));
+  s.notify("joined", "Ann");
+  s.notify("now");
+
+  // @ts-expect-error no such operation
+  s.request("gret", { name: "Bob" });
+  // @ts-expect-error the value is of another type
+  s.request("greet", { nam: "Bob" });
+  // @ts-expect-error a value is required
+  s.request("greet");
+  // @ts-expect-error no value is taken
+  s.request("now", 5);
+  // @ts-expect-error options are checked
+  s.request("now", undefined, { timeOut: 5 });
+  // @ts-expect-error the result is of another type
+  const wrong: string = await s.request("sum", [1]);
+  // @ts-expect-error notifications are checked, too
+  s.notify("joined", 5);
+  // @ts-expect-error they need their value
+  s.notify("joined");
+  // @ts-expect-error the handlers cannot be replaced
+  s.handlers = new Handlers();
+
+  s.on("open", (o) => is<typeof o, Sock<Api>>(true));
+  s.on("close", (err) => is<typeof err, Error | null>(true));
+  s.once("heartbeat", ({ time, load }) => is<[typeof time, typeof load], [Date, number]>(true));
+  // @ts-expect-error no such event
+  s.on("opened", () => {});
+  // @ts-expect-error the listener wants what the event does not give
+  s.on("close", (err: number) => {});
+}
+
+export function handlers(): void {
+  const h = new Handlers<Api>();
+  h.handleRequest("greet", ({ name }) => ({ text: name }));
+  h.handleRequest("greet", async ({ name }, _result, op) => ({ text: name + op }));
+  h.handleRequest("greet", (who, result) => {
+    is<typeof result, Result<Greeting>>(true);
+    result({ text: who.name });
+    result.error(new Error("no"));
+  });
+  h.handleRequest("sum", (numbers) => numbers.length);
+  h.handleRequest("now", () => 5);
+  h.handleRequest("now", null);
+  h.handleNotification("joined", (user, name) => is<[typeof user, typeof name], [string, string]>(true));
+  h.handleBufferRequest("raw", (buf, result) => {
+    is<typeof buf, Data>(true);
+    result(buf);
+    result(new DataView(new ArrayBuffer(1)));
+  });
+  h.handleStreamRequest("up", async (stream, op) => {
+    is<typeof stream, StreamResponse>(true);
+    stream.on("data", (chunk) => stream.write(chunk));
+    stream.error(op);
+  });
+  // @ts-expect-error no such operation
+  h.handleRequest("gret", () => 5);
+  // @ts-expect-error the result is of another type
+  h.handleRequest("sum", () => "5");
+  // @ts-expect-error also as a promise
+  h.handleRequest("sum", async () => "5");
+  // @ts-expect-error also by result
+  h.handleRequest("sum", (v, result) => result("5"));
+  // @ts-expect-error neither a string nor a BufferSource
+  h.handleBufferRequest("raw", (buf, result) => result(5));
+}
+
+export async function untyped(): Promise<void> {
+  const s = gotalk.open("ws://x/", (err, o) => o?.request("x"), gotalk.defaultHandlers, gotalk.protocol.text);
+  is<typeof s, Sock>(true);
+  const v = await s.request("anything", { at: "all" });
+  v.is.any;
+  s.request("anything", 1, (err, v) => v.any);
+  s.request("anything", (err, v) => v.any);
+  const b = await s.bufferRequest("x", new Uint16Array(1), { timeout: 5 });
+  is<typeof b, Data>(true);
+  s.bufferRequest("x", "y", (err, data) => data?.length);
+  s.bufferNotify("x", "y");
+  s.notify("x");
+  gotalk.handle("x", (value, result, op) => result(value));
+  gotalk.handle("", async (value) => value);
+  const st: StreamRequest = s.streamRequest("x");
+  st.on("end", (err) => is<typeof err, Error | null>(true));
+  // @ts-expect-error a stream has no such event
+  st.on("close", () => {});
+  // @ts-expect-error only the answering side can fail a stream
+  st.error("x");
+  // @ts-expect-error neither a string nor a BufferSource
+  s.bufferRequest("x", 5);
+
+  // With and without new; options instead of handlers; a WebSocket class of one's own.
+  class WS {
+    constructor(readonly url: string) {}
+  }
+  for (const made of [gotalk.Sock(), new gotalk.Sock(null), Sock<Api>({ WebSocket: WS, noExtensions: true })]) {
+    made.openKeepAlive().keepalive!.minUptime = 5;
+    const ws: WebSocket | null = made.ws;
+  }
+  open<Api>(null, null, { heartbeatInterval: 5 }).request("now");
+  class Mine extends Sock<Api> {}
+  new Mine().request("now");
+  // @ts-expect-error no such option
+  gotalk.Sock({ webSocket: WS });
+  // @ts-expect-error what is internal is not there
+  s._conn;
+
+  try {
+    await s.request("x");
+  } catch (err) {
+    if (err instanceof GotalkError) is<typeof err.code, string>(true);
+    const code: number = (err as ProtocolError).code;
+  }
+  gotalk.developmentMode = true;
+  gotalk.defaultResponderAddress = "ws://x/";
+  const same: typeof gotalk.ErrTimeout.code = gotalk.protocol.ErrorTimeout;
+  gotalk.Buf(5).length;
+}
