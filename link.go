@@ -20,7 +20,7 @@ const (
 	lingerTime = time.Second
 
 	// lastWords is how long the reader may take to read what came before the peer closed the connection.
-	lastWords = 200 * time.Millisecond
+	lastWords = time.Second
 )
 
 // link is what a Sock has for one connection: it ends with the connection, so that nothing of an old connection, such as

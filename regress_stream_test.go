@@ -305,10 +305,51 @@ func TestStreamHandlerWritesNothing(t *testing.T) {
 	})
 	eachServer(t, h, streaming, func(t *testing.T, s *testServer) {
 		p := s.peer()
-		p.say(begin("aaaa", "op", 0))
-		p.hears("Saaaa00000003one", "Saaaa00000003two", "Saaaa00000000")
-		p.say(begin("aaaa", "op", 0))
-		p.hears("Saaaa00000003one", "Saaaa00000003two", "Saaaa00000000")
+		for range 20 { // with the same id, although the handler may not have returned yet
+			p.say(begin("aaaa", "op", 0))
+			p.hears("Saaaa00000003one", "Saaaa00000003two", "Saaaa00000000")
+		}
+	})
+}
+
+// A stream whose result has been ended is over for the peer, who may use its id again while the handler still runs. The
+// old handler's end has nothing to do with the new stream, and neither has its refusal.
+func TestStreamIDUsedAgainBeforeHandlerReturns(t *testing.T) {
+	gate, inputEnded := make(chan struct{}), make(chan struct{}, 10)
+	h := streamHandlers()
+	h.HandleStreamRequest("linger", func(_ *gotalk.Sock, _ string, rch chan []byte, out io.WriteCloser) error {
+		out.Close()
+		for range rch {
+		}
+		inputEnded <- struct{}{}
+		<-gate
+		return nil
+	})
+	h.HandleStreamRequest("stuck", func(*gotalk.Sock, string, chan []byte, io.WriteCloser) error { <-gate; return nil })
+	limits := *streaming
+	limits.MaxPayload = 10
+	eachServer(t, h, &limits, func(t *testing.T, s *testServer) {
+		for _, op := range []string{"linger", "stuck"} {
+			p := s.in(t).peer()
+			p.say(begin("aaaa", op, 1), "x")
+			if op == "stuck" { // its stream is ended for it, because of a part that is too large
+				p.say(part("p", "aaaa", 11), "hello world")
+				require.Contains(t, p.hear(), "Limits.MaxPayload")
+			}
+			p.hears("Saaaa00000000")
+			p.say(begin("aaaa", "copy", 1), "y")
+			p.hears("Saaaa00000001y")
+			if op == "linger" {
+				await(t, inputEnded)
+			}
+			gate <- struct{}{}
+			for range 20 {
+				p.say(part("p", "aaaa", 1), "z")
+				p.hears("Saaaa00000001z")
+			}
+			p.say(part("p", "aaaa", 0))
+			p.hears("Saaaa00000000")
+		}
 	})
 }
 

@@ -173,18 +173,18 @@ func TestFramesThatAreForbidden(t *testing.T) {
 		frames string
 		code   string
 	}{
-		"reserved bit":              {"\xc2\x81" + key + "x", "close 1002"},
-		"reserved opcode":           {"\x83\x81" + key + "x", "close 1002"},
-		"reserved control opcode":   {"\x8b\x80" + key, "close 1002"},
-		"not masked":                {"\x82\x01x", "close 1002"},
-		"ping of 126 bytes":         {"\x89\xfe\x00\x7e" + key + strings.Repeat("x", 126), "close 1002"},
-		"fragmented ping":           {"\x09\x81" + key + "x", "close 1002"},
-		"continuation of nothing":   {"\x80\x81" + key + "x", "close 1002"},
-		"message within a message":  {"\x02\x81" + key + "r\x82\x81" + key + "x", "close 1002"},
-		"negative length":           {"\x82\xff\xff\xff\xff\xff\xff\xff\xff\xff" + key, "close 1"},
-		"close code out of range":   {"\x88\x82" + key + "\x03\xe7", "close 1002"},
-		"text that is not UTF-8":    {"\x81\x90" + key + "n004none00000001" + "\x81\x81" + key + "\xff", "close 1007"},
-		"text that ends in between": {"\x81\x90" + key + "n004none00000002" + "\x81\x81" + key + "\xc3", "close 1007"},
+		"reserved bit":               {"\xc2\x81" + key + "x", "close 1002"},
+		"reserved opcode":            {"\x83\x81" + key + "x", "close 1002"},
+		"reserved control opcode":    {"\x8b\x80" + key, "close 1002"},
+		"not masked":                 {"\x82\x01x", "close 1002"},
+		"ping of 126 bytes":          {"\x89\xfe\x00\x7e" + key + strings.Repeat("x", 126), "close 1002"},
+		"fragmented ping":            {"\x09\x81" + key + "x", "close 1002"},
+		"continuation of nothing":    {"\x80\x81" + key + "x", "close 1002"},
+		"message within a message":   {"\x02\x81" + key + "r\x82\x81" + key + "x", "close 1002"},
+		"negative length":            {"\x82\xff\xff\xff\xff\xff\xff\xff\xff\xff" + key, "close 1"},
+		"close code out of range":    {"\x88\x82" + key + "\x03\xe7", "close 1002"},
+		"text that is not UTF-8":     {"\x81\x90" + key + "n004none00000001" + "\x81\x81" + key + "\xff", "close 1007"},
+		"text that stops in between": {"\x81\x90" + key + "n004none00000003" + "\x81\x81" + key + "\xc3" + "\x81\x82" + key + "xx", "close 1007"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := s.in(t).peer()
@@ -196,6 +196,16 @@ func TestFramesThatAreForbidden(t *testing.T) {
 			await(t, closed)
 		})
 	}
+}
+
+// Text is UTF-8 as a whole: like all that is sent, a character may come in two messages.
+func TestTextSplitWithinCharacter(t *testing.T) {
+	p := serveWebSocket(t, echoHandlers(), nil).peer()
+	p.say(request("aaaa", "echo", 5))
+	key := "\x00\x00\x00\x00"
+	_, err := p.w.nc.Write([]byte("\x81\x81" + key + "\xc3" + "\x81\x83" + key + "\xbc\xe2\x98" + "\x81\x81" + key + "\x83"))
+	require.NoError(t, err)
+	p.hears("Raaaa00000005ü☃")
 }
 
 // Pings are answered wherever they stand, and who sends many and takes no answers is not kept.

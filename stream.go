@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"sync"
+	"sync/atomic"
 )
 
 // StreamReqHandler handles a streaming request. rch yields the parts of the request as they come and is closed after the
@@ -18,6 +19,8 @@ type servedStream struct {
 	link *link
 	id   msgID
 	in   *feed[[]byte]
+
+	over atomic.Bool // the end of the result is under way: the peer may use the id again
 
 	mu    sync.Mutex
 	ended bool // the end of the result has been sent
@@ -47,6 +50,7 @@ func (st *servedStream) Close() error {
 		return nil
 	}
 	st.ended = true
+	st.over.Store(true)
 	return st.send(MsgTypeStreamRes, nil)
 }
 
@@ -58,6 +62,7 @@ func (st *servedStream) send(t MsgType, p []byte) error {
 func (st *servedStream) fail(text string) error {
 	st.mu.Lock()
 	defer st.mu.Unlock()
+	st.over.Store(true)
 	err := st.send(MsgTypeErrorRes, []byte(text))
 	if !st.ended {
 		st.ended = true
@@ -158,10 +163,17 @@ func (s *Sock) StreamRequest(op string) (*StreamRequest, chan Response) {
 func (l *link) onStreamRequest(h header) error {
 	fn, op := l.sock.handlers().findStream(h.name)
 	l.mu.Lock()
-	_, active := l.streams[h.id]
+	old := l.streams[h.id]
+	active := old != nil && !old.over.Load()
+	if old != nil && !active {
+		delete(l.streams, h.id) // its handler has ended the result but not returned yet
+	}
 	full := l.accepted >= l.limits.StreamRequests
 	stopping := l.stopping
 	l.mu.Unlock()
+	if old != nil && !active {
+		old.in.end()
+	}
 	switch {
 	case active: // two requests with one id: no result could be told from the other's
 		return errMalformed
@@ -250,9 +262,11 @@ func (l *link) serveStream(st *servedStream, fn StreamReqHandler, op string) {
 		st.in.drop()
 		st.in.end()
 		l.mu.Lock()
-		l.accepted-- // before the reply, on which the peer may send its next request at once
-		delete(l.streams, st.id)
-		l.spent.add(st.id) // parts that are under way are dropped
+		l.accepted--                // before the reply, on which the peer may send its next request at once
+		if l.streams[st.id] == st { // or another stream has the id by now
+			delete(l.streams, st.id)
+			l.spent.add(st.id) // parts that are under way are dropped
+		}
 		l.mu.Unlock()
 		var err error
 		if failed {

@@ -773,13 +773,14 @@ var Sock = class extends EventEmitter {
         if (name == "gotalk:hello") {
           const hello = Object(JSON.parse(toText(data)));
           if (this.noExtensions) return;
-          conn._hello = hello;
+          conn._hello = true;
           conn._join = !!hello.join;
         } else if (!reserved(name)) {
           call(this.handlers.findNotificationHandler(name), data, name);
         }
         break;
       case MsgTypeHeartbeat:
+        conn._answers = conn._hello;
         this.emit("heartbeat", { time: new Date(size * 1e3), load: wait });
         break;
       case MsgTypeProtocolError:
@@ -842,7 +843,7 @@ var Sock = class extends EventEmitter {
     clearTimeout(this._conn?._timer);
   }
   /**
-   * Sends a heartbeat. A peer that said hello answers it; if nothing comes in time, the connection is dead. It may
+   * Sends a heartbeat. A peer of ours answers it; if nothing comes in time, the connection is dead. It may
    * well be after a sleep, or a change of network.
    * @internal
    */
@@ -851,10 +852,10 @@ var Sock = class extends EventEmitter {
     if (!conn?._open) return;
     if (woken) {
       conn._alive();
-      if (!conn._hello && this.heartbeatInterval && Date.now() - conn._beatAt > deadAfter) return this._drop(ErrTimeout);
+      if (!conn._answers && this.heartbeatInterval && Date.now() - conn._beatAt > deadAfter) return this._drop(ErrTimeout);
     }
     this.sendHeartbeat(0);
-    if (!conn._hello || conn._probe) return;
+    if (!conn._answers || conn._probe) return;
     const wait = woken ? aliveWait : Math.max(this.heartbeatInterval, aliveWait);
     const due = Date.now() + wait;
     conn._probe = setTimeout(() => {

@@ -25,8 +25,10 @@ export class Conn {
   _text?: boolean;
   /** Why the connection is being closed, if a peer broke the protocol. Nothing is read any more. */
   _err?: ProtocolError;
-  /** What the peer said in its hello. */
-  _hello?: Record<string, unknown>;
+  /** The peer said hello. */
+  _hello?: boolean;
+  /** The peer answers heartbeats: it said hello and has sent one. */
+  _answers?: boolean;
   /** The peer takes several messages in one WebSocket message. */
   _join?: boolean;
   /** Runs while a sign of life is awaited. */

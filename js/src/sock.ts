@@ -428,13 +428,14 @@ export class Sock<O extends object = AnyOps> extends EventEmitter<SockEvents<Soc
         if (name == "gotalk:hello") {
           const hello = Object(JSON.parse(toText(data)));
           if (this.noExtensions) return;
-          conn._hello = hello;
+          conn._hello = true;
           conn._join = !!hello.join;
         } else if (!reserved(name)) {
           call(this.handlers.findNotificationHandler(name), data, name);
         }
         break;
       case MsgTypeHeartbeat:
+        conn._answers = conn._hello;
         this.emit("heartbeat", { time: new Date(size * 1000), load: wait });
         break;
       case MsgTypeProtocolError:
@@ -505,7 +506,7 @@ export class Sock<O extends object = AnyOps> extends EventEmitter<SockEvents<Soc
   }
 
   /**
-   * Sends a heartbeat. A peer that said hello answers it; if nothing comes in time, the connection is dead. It may
+   * Sends a heartbeat. A peer of ours answers it; if nothing comes in time, the connection is dead. It may
    * well be after a sleep, or a change of network.
    * @internal
    */
@@ -514,10 +515,10 @@ export class Sock<O extends object = AnyOps> extends EventEmitter<SockEvents<Soc
     if (!conn?._open) return;
     if (woken) {
       conn._alive();
-      if (!conn._hello && this.heartbeatInterval && Date.now() - conn._beatAt > deadAfter) return this._drop(ErrTimeout);
+      if (!conn._answers && this.heartbeatInterval && Date.now() - conn._beatAt > deadAfter) return this._drop(ErrTimeout);
     }
     this.sendHeartbeat(0);
-    if (!conn._hello || conn._probe) return;
+    if (!conn._answers || conn._probe) return;
     const wait = woken ? aliveWait : Math.max(this.heartbeatInterval, aliveWait);
     const due = Date.now() + wait;
     conn._probe = setTimeout(() => {
