@@ -224,8 +224,7 @@ test("notices that it is online again", async () => {
   const page = await connected(`http://gotalk.test:${other.port}`);
   await context.setOffline(true);
   assert.equal(await page.evaluate(() => navigator.onLine), false);
-  await other.stop();
-  await page.waitForFunction(() => events.includes("close"), null, { timeout: 15000 });
+  await other.stop(); // of which the page may hear or not
   const again = await program.start("-addr", "127.0.0.1:" + other.port);
   await context.setOffline(false);
   await opened(page, 2);

@@ -265,7 +265,7 @@ test("works by keyboard", async () => {
   await ann.keyboard.type("typed");
   await ann.keyboard.press("Enter");
   await see(ann, "#room", "typed");
-  await ann.waitForFunction(() => document.activeElement.id == "text");
+  await ann.waitForFunction(() => document.activeElement.id == "text", null, { timeout: 5000 });
 });
 
 test("is fit for phones, and for the dark", async () => {
