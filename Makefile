@@ -3,13 +3,13 @@
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME    = 5s
 
-.PHONY: test fmt vet staticcheck race bench fuzz js
+.PHONY: test fmt vet staticcheck race bench fuzz js browser
 
-test: fmt vet staticcheck js race bench fuzz
+test: fmt vet staticcheck js race browser bench fuzz
 
 # Fails when gofmt would change a file.
 fmt:
-	@out=$$(find . -path ./js/node_modules -prune -o -name '*.go' -exec gofmt -l {} +); \
+	@out=$$(find . -name node_modules -prune -o -name '*.go' -exec gofmt -l {} +); \
 	if [ -n "$$out" ]; then echo "gofmt -w these:"; echo "$$out"; exit 1; fi
 
 # protocol.go is to be understood, and used, by itself.
@@ -43,3 +43,7 @@ fuzz:
 # js/dist must be what the sources build to; npm test checks that first.
 js:
 	cd js && npm ci && npm test
+
+# The served script and the chat in a real Chromium, against a real server.
+browser:
+	cd js/browser && npm ci && npm test

@@ -2,7 +2,10 @@ module github.com/gotalk-go/gotalk
 
 go 1.25
 
-ignore ./js/node_modules
+ignore (
+	./js/browser/node_modules
+	./js/node_modules
+)
 
 require (
 	github.com/gorilla/websocket v1.5.3

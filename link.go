@@ -162,6 +162,7 @@ type closing struct {
 	cause  error // what calls under way and later ones return; ErrSockClosed if nil
 	code   int   // for CloseHandler
 	notify bool  // tell the peer with a protocol error of that code
+	read   bool  // the reader has found the end: what came before it is still handled, then CloseHandler called
 }
 
 // close ends the link, unless that was done before: it fails all that is under way, and closes the connection when what
@@ -178,7 +179,7 @@ func (l *link) close(why closing) (first bool, err error) {
 	l.closed, l.cause = true, why.cause
 	calls, streams := l.calls, l.streams
 	l.calls, l.streams, l.plainCalls = nil, nil, 0
-	l.queue.waiting, l.notes.waiting = nil, nil
+	l.queue.waiting = nil // notifications are handled to the last: peers notify and then close
 	cancel, timer := l.cancel, l.closeOnIdle
 	l.mu.Unlock()
 
@@ -211,7 +212,10 @@ func (l *link) close(why closing) (first bool, err error) {
 		st.in.end()
 	}
 	l.wakeReader()
-	l.sock.runCloseHandler(why.code)
+	handle := func() { l.sock.runCloseHandler(why.code) }
+	if !why.read || !l.queueNote(note{call: handle}, false) {
+		handle()
+	}
 	return true, err
 }
 

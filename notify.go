@@ -34,24 +34,29 @@ func (l *link) onNotification(h header) error {
 	}
 	payload, err := l.r.payload(h.size)
 	if err == nil {
-		l.queueNote(note{name: name, fn: fn, payload: payload})
+		l.queueNote(note{name: name, fn: fn, payload: payload}, true)
 	}
 	return err
 }
 
-func (l *link) queueNote(n note) {
-	l.pendingBytes.Add(int64(len(n.payload) + itemOverhead))
+// queueNote queues n to be handled after those that came before it. If none of them is left, a goroutine is started for
+// it, or it fails without one where start is false.
+func (l *link) queueNote(n note, start bool) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.closed {
-		return
+	if !l.notes.serving && (!start || l.closed) {
+		return false
 	}
 	l.notes.waiting = append(l.notes.waiting, n)
+	l.pendingBytes.Add(n.held())
 	if !l.notes.serving {
 		l.notes.serving = true
 		go l.serveNotes() // ends when no notification waits; Shutdown waits for it
 	}
+	return true
 }
+
+func (n *note) held() int64 { return int64(len(n.payload) + itemOverhead) }
 
 // serveNotes handles the notifications that wait, one after the other.
 func (l *link) serveNotes() {
@@ -83,7 +88,7 @@ func (l *link) serveNote(n *note) {
 		if !returned {
 			l.logPanic(recover(), n.name)
 		}
-		l.pendingBytes.Add(-int64(len(n.payload) + itemOverhead))
+		l.pendingBytes.Add(-n.held())
 		l.wakeReader()
 	}()
 	if n.call != nil {

@@ -262,6 +262,7 @@ func (l *link) read() error {
 	default:
 		err = io.EOF
 	}
+	why.read = true
 	if first, _ := l.close(why); !first {
 		// It was closed before, and reading ended for that reason.
 		if cause := l.causeOf(); !errors.Is(cause, ErrSockClosed) {
