@@ -129,6 +129,7 @@ func TestHandleRefusesOtherShapes(t *testing.T) {
 		{func(int) {}, "it returns no error"},
 		{func() int { return 0 }, "got func() int: its last result must be error, not int"},
 		{func() interface{} { return nil }, "its last result must be error, not interface {}"},
+		//lint:ignore ST1008 that the error comes first is what is wrong with it
 		{func() (error, int) { return nil, 0 }, "its last result must be error, not int"},
 		{func() (int, int) { return 0, 0 }, "its last result must be error, not int"},
 		{func() *concreteError { return nil }, "its last result must be error, not *gotalk_test.concreteError"},
