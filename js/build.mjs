@@ -17,7 +17,10 @@ const common = {
   target: "es2022",
   write: false,
 };
-const small = { minify: true, mangleProps: /^_[^_]/ };
+// The short names of internal properties are kept, so that a change of the sources changes little of the script; they
+// are those with which it compresses best. A property that is not listed gets a name by itself.
+const mangleCache = JSON.parse(readFileSync(join(here, "mangle.json"), "utf8"));
+const small = { minify: true, mangleProps: /^_[^_]/, mangleCache };
 
 async function scripts() {
   const outputs = await Promise.all([

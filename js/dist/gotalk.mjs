@@ -5,8 +5,8 @@ var env = {
   /** Where open and connection go without an address: the folder of the script, "" if that is unknown. */
   defaultResponderAddress: ""
 };
-function warn(what, err) {
-  if (env.developmentMode) console.warn("gotalk:", what, err);
+function warn(err) {
+  if (env.developmentMode) console.warn("gotalk:", err);
 }
 var base;
 var parseURL = (s) => s && new URL(s).host ? new URL(s) : void 0;
@@ -22,8 +22,7 @@ function resolve(addr) {
   addr ||= env.defaultResponderAddress;
   if (!addr) throw new Error("address not specified");
   const from = base || parseURL(globalThis.location?.href);
-  if (from && !/^(ws|http)s?:\//i.test(addr)) return new URL(addr.replace(/^(?!\/)/, "/"), origin(from)).href;
-  return addr.replace(/^http/i, "ws");
+  return from && !/^(ws|http)s?:\//i.test(addr) ? new URL(addr.replace(/^(?!\/)/, "/"), origin(from)).href : addr;
 }
 
 // src/errors.ts
@@ -49,53 +48,6 @@ function call(fn, ...args) {
   }
 }
 
-// src/events.ts
-var EventEmitter = class {
-  constructor() {
-    // The lists are replaced, never changed, so one can be walked while its listeners come and go.
-    this._lists = /* @__PURE__ */ new Map();
-  }
-  _list(type) {
-    return this._lists.get(type) || [];
-  }
-  /** Has fn called each time, or only the next time. Throws a TypeError if fn is not a function. */
-  on(type, fn, once) {
-    if (typeof fn != "function") throw new TypeError("listener is not a function");
-    this._lists.set(type, [...this._list(type), [fn, once]]);
-    return this;
-  }
-  /** Has fn called the next time only. */
-  once(type, fn) {
-    return this.on(type, fn, true);
-  }
-  /** Takes fn away, once if it was added several times. */
-  removeListener(type, fn) {
-    let found = false;
-    this._lists.set(type, this._list(type).filter((l) => found || !(found = l[0] == fn)));
-    return this;
-  }
-  /** Takes all listeners away, of one event or of all. */
-  removeAllListeners(type) {
-    if (type === void 0) this._lists.clear();
-    else this._lists.delete(type);
-    return this;
-  }
-  listeners(type) {
-    return this._list(type).map((l) => l[0]);
-  }
-  /** Calls the listeners in the order in which they were added, and says whether there were any. */
-  emit(type, ...args) {
-    const list = this._list(type);
-    for (const [fn, once] of list) {
-      if (once) this.removeListener(type, fn);
-      call(fn.bind(this), ...args);
-    }
-    return list.length > 0;
-  }
-};
-EventEmitter.prototype.addListener = EventEmitter.prototype.on;
-EventEmitter.prototype.off = EventEmitter.prototype.removeListener;
-
 // src/protocol.ts
 var MsgTypeSingleReq = 114;
 var MsgTypeStreamReq = 115;
@@ -115,9 +67,12 @@ var utf8 = (s) => encoder.encode(s);
 var toText = (b) => typeof b == "string" ? b : b ? decoder.decode(b) : "";
 function toBytes(v) {
   if (typeof v == "string") return utf8(v);
-  if (ArrayBuffer.isView(v)) return new Uint8Array(v.buffer, v.byteOffset, v.byteLength);
-  if (v?.byteLength >= 0) return new Uint8Array(v);
+  if (v?.byteLength >= 0) return new Uint8Array(v.buffer || v, v.byteOffset, v.byteLength);
   throw new TypeError("payload is not a string or BufferSource");
+}
+function pack(v) {
+  const b = typeof v == "string" ? v : toBytes(v ?? "");
+  return b.length ? b : void 0;
 }
 function concat(parts, size) {
   const all = new Uint8Array(size);
@@ -130,7 +85,7 @@ function concat(parts, size) {
 }
 function fixnum(n, digits) {
   const s = n.toString(16);
-  if (!(n >= 0) || n % 1 || s.length > digits) throw new RangeError(n + " is out of range");
+  if (/[^\da-f]/i.test(s) || s.length > digits) throw new RangeError(n + " is out of range");
   return s.padStart(digits, "0");
 }
 function makeMsg(t, id, name, wait = 0, size = 0) {
@@ -211,7 +166,7 @@ var protocol = {
 var reserved = (name) => name.startsWith("gotalk:");
 function checkName(name) {
   if (reserved(name) || utf8(name).length > 4095) {
-    throw new GotalkError(`name is reserved or longer than 4095 bytes: ${name.slice(0, 99)}`, "invalid_argument");
+    throw new GotalkError(`name is reserved or longer than 4095 bytes: ${name.slice(0, 99)}`);
   }
 }
 var isPromise = (v) => typeof v?.then == "function";
@@ -220,7 +175,7 @@ function parseJSON(data) {
   try {
     return decodeJSON(data);
   } catch (err) {
-    warn("invalid JSON payload", err);
+    warn(err);
   }
 }
 function serve(fn, value, result, op) {
@@ -273,6 +228,204 @@ var Handlers = class {
     return this._streams.get(op) || this._streams.get("");
   }
 };
+
+// src/events.ts
+var EventEmitter = class {
+  constructor() {
+    // The lists are replaced, never changed, so one can be walked while its listeners come and go.
+    this._lists = /* @__PURE__ */ new Map();
+  }
+  _list(type) {
+    return this._lists.get(type) || [];
+  }
+  /** Has fn called each time, or only the next time. Throws a TypeError if fn is not a function. */
+  on(type, fn, once) {
+    if (typeof fn != "function") throw new TypeError("listener is not a function");
+    this._lists.set(type, [...this._list(type), [fn, once]]);
+    return this;
+  }
+  /** Has fn called the next time only. */
+  once(type, fn) {
+    return this.on(type, fn, true);
+  }
+  /** Takes fn away, once if it was added several times. */
+  removeListener(type, fn) {
+    let found = false;
+    this._lists.set(type, this._list(type).filter((l) => found || !(found = l[0] == fn)));
+    return this;
+  }
+  /** Takes all listeners away, of one event or of all. */
+  removeAllListeners(type) {
+    if (type === void 0) this._lists.clear();
+    else this._lists.delete(type);
+    return this;
+  }
+  listeners(type) {
+    return this._list(type).map((l) => l[0]);
+  }
+  /** Calls the listeners in the order in which they were added, and says whether there were any. */
+  emit(type, ...args) {
+    const list = this._list(type);
+    for (const [fn, once] of list) {
+      if (once) this.removeListener(type, fn);
+      call(fn.bind(this), ...args);
+    }
+    return list.length > 0;
+  }
+};
+EventEmitter.prototype.addListener = EventEmitter.prototype.on;
+EventEmitter.prototype.off = EventEmitter.prototype.removeListener;
+
+// src/stream.ts
+var StreamRequest = class extends EventEmitter {
+  /** @internal */
+  constructor(op, id, _write) {
+    super();
+    this.op = op;
+    this.id = id;
+    this._write = _write;
+    this._ended = false;
+  }
+  /** Sends a chunk; an empty one, or none, ends this direction of the stream. Afterwards nothing is sent any more. */
+  write(buf) {
+    this._write(buf);
+  }
+  /** Ends this direction of the stream. */
+  end() {
+    this._write(null);
+  }
+  /** @internal */
+  _finish(err) {
+    if (this._ended) return;
+    this._ended = true;
+    this.emit("end", err);
+  }
+};
+
+// src/answers.ts
+function answer(s, conn, t, id, op, data) {
+  if (s._served.has(id)) throw ErrInvalidMsg;
+  let done = false;
+  const send = (t2, v) => {
+    const body = pack(v);
+    if (done || s._conn != conn) return;
+    if (conn._open) s._send(t2, id, null, body);
+    done = t2 != MsgTypeStreamRes || !body;
+    if (done) s._served.delete(id);
+  };
+  const error = (err) => send(MsgTypeErrorRes, err?.message ?? String(err));
+  const { handlers } = s;
+  try {
+    const handler = !reserved(op) && (t == MsgTypeSingleReq ? handlers.findRequestHandler(op) : handlers.findStreamRequestHandler?.(op));
+    if (!handler) return error(`no such operation "${op}"`);
+    if (t == MsgTypeSingleReq) {
+      serve(handler, data, Object.assign((v) => send(MsgTypeSingleRes, v), { error }), op);
+    } else {
+      const stream = Object.assign(new StreamRequest(op, id, (v) => send(MsgTypeStreamRes, v)), { error });
+      s._served.set(id, stream);
+      const r = handler(stream, op);
+      if (isPromise(r)) r.then(() => stream.end(), error);
+      if (data) stream.emit("data", data);
+    }
+  } catch (err) {
+    warn(err);
+    error(err instanceof GotalkError ? err : "internal error");
+  }
+}
+
+// src/calls.ts
+var maxWait = 6e4;
+var base36 = (n, digits) => n.toString(36).padStart(digits, "0");
+function newID(s) {
+  let id;
+  do
+    id = base36(s._nextOp++ % 36 ** 4, 4);
+  while (s._pending.has(id));
+  return id;
+}
+function forget(s, id, pending) {
+  if (s._pending.get(id) != pending) return;
+  s._pending.delete(id);
+  s._queue = s._queue.filter((m) => m[0] != id);
+  if (s._ending && !s._pending.size && s._conn?._open) s._conn._close(1e3);
+}
+var failure = (t, data) => t == MsgTypeErrorRes || t == MsgTypeRetryRes ? new GotalkError(toText(data)) : void 0;
+function request(s, op, value, arg, encode, decode) {
+  if (typeof value == "function") {
+    arg = value;
+    value = void 0;
+  }
+  const cb = typeof arg == "function" ? arg : void 0;
+  let { signal, timeout, retries = 3 } = arg || {};
+  const promise = new Promise((resolve2, reject) => {
+    checkName(op);
+    signal?.throwIfAborted();
+    const body = pack(encode(value));
+    let id = newID(s);
+    let retry, deadline;
+    const send = () => {
+      try {
+        s._send(MsgTypeSingleReq, id, op, body);
+      } catch (err) {
+        finish(err);
+      }
+    };
+    const abort = () => finish(signal.reason);
+    const finish = (err, data) => {
+      clearTimeout(retry);
+      clearTimeout(deadline);
+      signal?.removeEventListener("abort", abort);
+      forget(s, id, pending);
+      if (err !== void 0) reject(err);
+      else resolve2(data);
+    };
+    const pending = {
+      _finish: finish,
+      _result(t, data, wait) {
+        if (t == MsgTypeRetryRes && retries-- > 0) {
+          s._pending.delete(id);
+          s._pending.set(id = newID(s), pending);
+          retry = setTimeout(send, Math.min(wait, maxWait));
+        } else finish(failure(t, data), data);
+      }
+    };
+    s._pending.set(id, pending);
+    signal?.addEventListener("abort", abort);
+    if (timeout && timeout < 2 ** 31) {
+      deadline = setTimeout(finish, timeout, new GotalkError(`request timed out after ${timeout} ms`, "deadline_exceeded"));
+    }
+    send();
+  }).then(decode);
+  return cb ? promise.then((v) => call(cb, null, v), (err) => call(cb, err)) : promise;
+}
+function streamRequest(s, op) {
+  checkName(op);
+  let id;
+  do {
+    const n = s._nextStream++;
+    id = String.fromCharCode(33 + n / 36 ** 3 % 15) + base36(n % 36 ** 3, 3);
+  } while (s._pending.has(id));
+  let begun = false;
+  let ended = false;
+  const stream = Object.assign(new StreamRequest(op, id, (v) => {
+    const body = pack(v);
+    if (ended || s._pending.get(id) != stream) return;
+    if (!begun) s._send(MsgTypeStreamReq, id, op, body);
+    if (begun || !body) s._send(MsgTypeStreamReqPart, id, null, body);
+    begun = true;
+    ended = !body;
+  }), {
+    _result(t, data) {
+      const err = failure(t, data);
+      if (data && !err) stream.emit("data", data);
+      if (t == MsgTypeStreamRes && data) return;
+      forget(s, id, stream);
+      stream._finish(err || null);
+    }
+  });
+  s._pending.set(id, stream);
+  return stream;
+}
 
 // src/conn.ts
 var maxBatch = 65536;
@@ -381,6 +534,38 @@ var Conn = class {
   }
 };
 
+// src/heartbeat.ts
+var aliveWait = 5e3;
+var deadAfter = 9e4;
+function schedule(s, delay) {
+  const conn = s._conn;
+  const interval = s.heartbeatInterval;
+  clearTimeout(conn?._timer);
+  if (interval > 0 && interval < 10) throw new Error("Sock.heartbeatInterval is too low");
+  if (!conn || !interval) return;
+  conn._timer = setTimeout(() => {
+    ping(s, Date.now() - conn._beatAt > interval + 3e4);
+    schedule(s, s.heartbeatInterval);
+  }, delay);
+}
+function ping(s, woken) {
+  const conn = s._conn;
+  if (!conn?._open) return;
+  if (woken) {
+    conn._alive();
+    if (!conn._answers && s.heartbeatInterval && Date.now() - conn._beatAt > deadAfter) return s._drop(ErrTimeout);
+  }
+  s.sendHeartbeat(0);
+  if (!conn._answers || conn._probe) return;
+  const wait = woken ? aliveWait : Math.max(s.heartbeatInterval, aliveWait);
+  const due = Date.now() + wait;
+  conn._probe = setTimeout(() => {
+    conn._probe = void 0;
+    if (Date.now() > due + 1e3) ping(s, true);
+    else s._drop(ErrTimeout);
+  }, wait);
+}
+
 // src/keepalive.ts
 var events = ["online", "pageshow", "pagehide", "visibilitychange"];
 var KeepAlive = class {
@@ -440,48 +625,14 @@ var KeepAlive = class {
       this._sock._drop(null);
       clearTimeout(this._timer);
     } else if (ev.persisted !== false && !globalThis.document?.hidden) {
-      if (this._sock._conn) this._sock._ping(true);
+      if (this._sock._conn) ping(this._sock, true);
       else this._connect();
     }
   }
 };
 
-// src/stream.ts
-var StreamRequest = class extends EventEmitter {
-  /** @internal */
-  constructor(op, id, _write) {
-    super();
-    this.op = op;
-    this.id = id;
-    this._write = _write;
-    this._ended = false;
-  }
-  /** Sends a chunk; an empty one, or none, ends this direction of the stream. Afterwards nothing is sent any more. */
-  write(buf) {
-    this._write(buf);
-  }
-  /** Ends this direction of the stream. */
-  end() {
-    this._write(null);
-  }
-  /** @internal */
-  _finish(err) {
-    if (this._ended) return;
-    this._ended = true;
-    this.emit("end", err);
-  }
-};
-
 // src/sock.ts
 var closeNames = "normal,going away,protocol error,unsupported,,no status,abnormal,inconsistent,invalid message,too large".split(",");
-var maxWait = 6e4;
-var aliveWait = 5e3;
-var deadAfter = 9e4;
-var base36 = (n, digits) => n.toString(36).padStart(digits, "0");
-function pack(v) {
-  const b = typeof v == "string" ? v : toBytes(v ?? "");
-  return b.length ? b : void 0;
-}
 var closed = () => new GotalkError("connection closed", "unavailable");
 var notOpen = () => new GotalkError("socket is closed", "unavailable");
 var Sock = class extends EventEmitter {
@@ -499,15 +650,21 @@ var Sock = class extends EventEmitter {
     this.ws = null;
     /** What keeps the connection open, after openKeepAlive. */
     this.keepalive = null;
+    /** @internal Our requests and streams, by id. */
     this._pending = /* @__PURE__ */ new Map();
+    /** @internal The streams that the peer began and that are not over. */
     this._served = /* @__PURE__ */ new Map();
+    /** @internal Messages that wait for the connection to open. Notifications have no id. */
     this._queue = [];
+    /** @internal */
     this._nextOp = 0;
+    /** @internal */
     this._nextStream = 0;
-    // end() was called and waits for pending results.
+    /** @internal end() was called and waits for pending results. */
     this._ending = false;
     const options = handlers && "findRequestHandler" in handlers ? { handlers } : handlers;
-    Object.assign(this, { handlers: fallback }, options, proto && { protocol: proto });
+    Object.assign(this, options, proto && { protocol: proto });
+    this.handlers ||= fallback;
   }
   /** Connects to addr, or to the default address. cb is called once, with null or with why that failed. */
   open(addr, cb) {
@@ -643,6 +800,7 @@ var Sock = class extends EventEmitter {
     this._served = /* @__PURE__ */ new Map();
     for (const p of all) p._finish(err);
   }
+  /** @internal */
   _send(t, id, name, body) {
     const header = binary.makeMsg(t, id, name, 0, body ? toBytes(body).length : 0);
     if (this._conn?._open) return this._conn._send(header, body);
@@ -657,111 +815,21 @@ var Sock = class extends EventEmitter {
     this._send(MsgTypeNotification, null, name, pack(buf));
   }
   request(op, value, arg) {
-    return this._request(op, value, arg, JSON.stringify, decodeJSON);
+    return request(this, op, value, arg, JSON.stringify, decodeJSON);
   }
   bufferRequest(op, buf, arg) {
-    return this._request(op, buf, arg, (v) => v, (data) => data);
-  }
-  _request(op, value, arg, encode, decode) {
-    if (typeof value == "function") {
-      arg = value;
-      value = void 0;
-    }
-    const cb = typeof arg == "function" ? arg : void 0;
-    let { signal, timeout, retries = 3 } = arg || {};
-    const promise = new Promise((resolve2, reject) => {
-      checkName(op);
-      signal?.throwIfAborted();
-      const body = pack(encode(value));
-      let id = this._newID();
-      let retry, deadline;
-      const send = () => {
-        try {
-          this._send(MsgTypeSingleReq, id, op, body);
-        } catch (err) {
-          finish(err);
-        }
-      };
-      const abort = () => finish(signal.reason);
-      const finish = (err, data) => {
-        clearTimeout(retry);
-        clearTimeout(deadline);
-        signal?.removeEventListener("abort", abort);
-        this._forget(id, pending);
-        if (err !== void 0) reject(err);
-        else resolve2(data);
-      };
-      const pending = {
-        _finish: finish,
-        _result: (t, data, wait) => {
-          if (t == MsgTypeErrorRes) finish(new GotalkError(toText(data)));
-          else if (t != MsgTypeRetryRes) finish(void 0, data);
-          else if (retries-- > 0) {
-            this._pending.delete(id);
-            this._pending.set(id = this._newID(), pending);
-            retry = setTimeout(send, Math.min(wait, maxWait));
-          } else finish(new GotalkError(toText(data), "resource_exhausted"));
-        }
-      };
-      this._pending.set(id, pending);
-      signal?.addEventListener("abort", abort);
-      if (timeout) {
-        const err = new GotalkError(`request timed out after ${timeout} ms`, "deadline_exceeded");
-        deadline = setTimeout(finish, timeout, err);
-      }
-      send();
-    }).then(decode);
-    return cb ? promise.then((v) => call(cb, null, v), (err) => call(cb, err)) : promise;
-  }
-  _newID() {
-    let id;
-    do
-      id = base36(this._nextOp++ % 36 ** 4, 4);
-    while (this._pending.has(id));
-    return id;
-  }
-  // A request has its result, or nobody waits for it any more.
-  _forget(id, pending) {
-    if (this._pending.get(id) != pending) return;
-    this._pending.delete(id);
-    this._queue = this._queue.filter((m) => m[0] != id);
-    if (this._ending && !this._pending.size && this._conn?._open) this._conn._close(1e3);
+    return request(this, op, buf, arg, (v) => v, (data) => data);
   }
   /** Begins a stream request; nothing is sent before the first write. */
   streamRequest(op) {
-    checkName(op);
-    let id;
-    do {
-      const n = this._nextStream++;
-      id = String.fromCharCode(33 + n / 36 ** 3 % 15) + base36(n % 36 ** 3, 3);
-    } while (this._pending.has(id));
-    let begun = false;
-    let ended = false;
-    const stream = Object.assign(new StreamRequest(op, id, (v) => {
-      const body = pack(v);
-      if (ended || this._pending.get(id) != stream) return;
-      if (!begun) this._send(MsgTypeStreamReq, id, op, body);
-      if (begun || !body) this._send(MsgTypeStreamReqPart, id, null, body);
-      begun = true;
-      ended = !body;
-    }), {
-      _result: (t, data) => {
-        const failed = t == MsgTypeErrorRes || t == MsgTypeRetryRes;
-        if (data && !failed) stream.emit("data", data);
-        if (t == MsgTypeStreamRes && data) return;
-        this._forget(id, stream);
-        stream._finish(failed ? new GotalkError(toText(data)) : null);
-      }
-    });
-    this._pending.set(id, stream);
-    return stream;
+    return streamRequest(this, op);
   }
   /** @internal A message has come, with its payload if that is not empty. */
   _onMsg(conn, { t, id = "", name = "", wait, size }, data) {
     switch (t) {
       case MsgTypeSingleReq:
       case MsgTypeStreamReq:
-        this._serve(conn, t, id, name, data);
+        answer(this, conn, t, id, name, data);
         break;
       case MsgTypeStreamReqPart: {
         const stream = this._served.get(id);
@@ -774,7 +842,7 @@ var Sock = class extends EventEmitter {
           const hello = Object(JSON.parse(toText(data)));
           if (this.noExtensions) return;
           conn._hello = true;
-          conn._join = !!hello.join;
+          conn._join = hello.join;
         } else if (!reserved(name)) {
           call(this.handlers.findNotificationHandler(name), data, name);
         }
@@ -790,36 +858,6 @@ var Sock = class extends EventEmitter {
         this._pending.get(id)?._result(t, data, wait);
     }
   }
-  // Has a request answered: once, and only over the connection that it came from.
-  _serve(conn, t, id, op, data) {
-    if (this._served.has(id)) throw ErrInvalidMsg;
-    let done = false;
-    const send = (t2, v) => {
-      const body = pack(v);
-      if (done || this._conn != conn) return;
-      if (conn._open) this._send(t2, id, null, body);
-      done = t2 != MsgTypeStreamRes || !body;
-      if (done) this._served.delete(id);
-    };
-    const error = (err) => send(MsgTypeErrorRes, err?.message ?? String(err));
-    const handlers = this.handlers;
-    try {
-      const handler = !reserved(op) && (t == MsgTypeSingleReq ? handlers.findRequestHandler(op) : handlers.findStreamRequestHandler?.(op));
-      if (!handler) return error(`no such operation "${op}"`);
-      if (t == MsgTypeSingleReq) {
-        serve(handler, data, Object.assign((v) => send(MsgTypeSingleRes, v), { error }), op);
-      } else {
-        const stream = Object.assign(new StreamRequest(op, id, (v) => send(MsgTypeStreamRes, v)), { error });
-        this._served.set(id, stream);
-        const r = handler(stream, op);
-        if (isPromise(r)) r.then(() => stream.end(), error);
-        if (data) stream.emit("data", data);
-      }
-    } catch (err) {
-      warn("error in handler", err);
-      error(err instanceof GotalkError ? err : "internal error");
-    }
-  }
   /** load is from 0 (idle) to 1 (takes no more work). */
   sendHeartbeat(load) {
     const conn = this._conn;
@@ -828,41 +866,11 @@ var Sock = class extends EventEmitter {
     conn._beatAt = Date.now();
   }
   /** Is called when the peer's version has come. */
-  startSendingHeartbeats(delay = 1) {
-    const conn = this._conn;
-    const interval = this.heartbeatInterval;
-    this.stopSendingHeartbeats();
-    if (interval > 0 && interval < 10) throw new Error("Sock.heartbeatInterval is too low");
-    if (!conn || !interval) return;
-    conn._timer = setTimeout(() => {
-      this._ping(Date.now() - conn._beatAt > interval + 3e4);
-      this.startSendingHeartbeats(this.heartbeatInterval);
-    }, delay);
+  startSendingHeartbeats() {
+    schedule(this, 1);
   }
   stopSendingHeartbeats() {
     clearTimeout(this._conn?._timer);
-  }
-  /**
-   * Sends a heartbeat. A peer of ours answers it; if nothing comes in time, the connection is dead. It may
-   * well be after a sleep, or a change of network.
-   * @internal
-   */
-  _ping(woken) {
-    const conn = this._conn;
-    if (!conn?._open) return;
-    if (woken) {
-      conn._alive();
-      if (!conn._answers && this.heartbeatInterval && Date.now() - conn._beatAt > deadAfter) return this._drop(ErrTimeout);
-    }
-    this.sendHeartbeat(0);
-    if (!conn._answers || conn._probe) return;
-    const wait = woken ? aliveWait : Math.max(this.heartbeatInterval, aliveWait);
-    const due = Date.now() + wait;
-    conn._probe = setTimeout(() => {
-      conn._probe = void 0;
-      if (Date.now() > due + 1e3) this._ping(true);
-      else this._drop(ErrTimeout);
-    }, wait);
   }
 };
 Sock.prototype.requestp = Sock.prototype.request;
@@ -885,8 +893,6 @@ var gotalk = Object.assign(env, {
   protocol,
   Sock: Sock2,
   Handlers: Handlers2,
-  StreamRequest,
-  EventEmitter,
   GotalkError,
   ErrAbnormal,
   ErrUnsupported,
@@ -920,7 +926,6 @@ var {
   ErrInvalidMsg: ErrInvalidMsg2,
   ErrTimeout: ErrTimeout2,
   ErrUnsupported: ErrUnsupported2,
-  EventEmitter: EventEmitter2,
   GotalkError: GotalkError2,
   handle,
   handleBufferNotification,
@@ -932,7 +937,6 @@ var {
   open,
   protocol: protocol2,
   Sock: Sock3,
-  StreamRequest: StreamRequest2,
   version
 } = gotalk;
 var index_default = gotalk;
@@ -942,11 +946,9 @@ export {
   ErrInvalidMsg2 as ErrInvalidMsg,
   ErrTimeout2 as ErrTimeout,
   ErrUnsupported2 as ErrUnsupported,
-  EventEmitter2 as EventEmitter,
   GotalkError2 as GotalkError,
   Handlers3 as Handlers,
   Sock3 as Sock,
-  StreamRequest2 as StreamRequest,
   connection,
   index_default as default,
   defaultHandlers2 as defaultHandlers,

@@ -1,11 +1,8 @@
 import { call, ErrInvalidMsg, ErrUnsupported, protocolError, type ProtocolError } from "./errors";
 import {
-  binary, concat, MsgTypeProtocolError, parser, toBytes, toText, versionText,
+  binary, concat, MsgTypeProtocolError, parser, toBytes, toText, versionText, type Body,
 } from "./protocol";
 import type { Sock } from "./sock";
-
-/** A payload on its way out, not empty. A string travels as a text message if it has a WebSocket message of its own. */
-export type Body = string | Uint8Array<ArrayBuffer> | undefined;
 
 // Joined messages are sent when they reach this size, and payloads above it are not copied.
 const maxBatch = 65536;

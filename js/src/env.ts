@@ -6,8 +6,8 @@ export const env = {
   defaultResponderAddress: "",
 };
 
-export function warn(what: string, err: unknown): void {
-  if (env.developmentMode) console.warn("gotalk:", what, err);
+export function warn(err: unknown): void {
+  if (env.developmentMode) console.warn("gotalk:", err);
 }
 
 // Where the script came from; the page's own address serves as well to complete an address.
@@ -34,6 +34,6 @@ export function resolve(addr: string | null | undefined): string {
   addr ||= env.defaultResponderAddress;
   if (!addr) throw new Error("address not specified");
   const from = base || parseURL(globalThis.location?.href);
-  if (from && !/^(ws|http)s?:\//i.test(addr)) return new URL(addr.replace(/^(?!\/)/, "/"), origin(from)).href;
-  return addr.replace(/^http/i, "ws");
+  // WebSockets take http: for ws: by themselves.
+  return from && !/^(ws|http)s?:\//i.test(addr) ? new URL(addr.replace(/^(?!\/)/, "/"), origin(from)).href : addr;
 }

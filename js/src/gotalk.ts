@@ -1,10 +1,9 @@
 import { env, setScript } from "./env";
 import { ErrAbnormal, ErrInvalidMsg, ErrTimeout, ErrUnsupported, GotalkError } from "./errors";
-import { EventEmitter } from "./events";
-import { Handlers as HandlersClass, type AnyOps } from "./handlers";
+import { Handlers as HandlersClass } from "./handlers";
 import { protocol, toBytes, type Protocol } from "./protocol";
-import { Sock as SockClass, type Callback, type SockOptions } from "./sock";
-import { StreamRequest } from "./stream";
+import { Sock as SockClass } from "./sock";
+import type { AnyOps, Callback, SockOptions } from "./types";
 
 declare const VERSION: string; // set by the build
 
@@ -42,8 +41,6 @@ export const gotalk = Object.assign(env, {
   protocol,
   Sock,
   Handlers,
-  StreamRequest,
-  EventEmitter,
   GotalkError,
   ErrAbnormal,
   ErrUnsupported,

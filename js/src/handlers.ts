@@ -1,46 +1,17 @@
-import type { StreamResponse } from "./stream";
 import { GotalkError } from "./errors";
 import { toText, utf8 } from "./protocol";
+import type {
+  AnyOps, BufferNotificationHandler, BufferRequestHandler, Data, Name, NotificationHandler, Out, RequestHandler, Result,
+  StreamRequestHandler,
+} from "./types";
 import { warn } from "./env";
-
-/** What a buffer handler is given, and what a buffer request resolves to. Undefined when empty. */
-export type Data = Uint8Array<ArrayBuffer> | string | undefined;
-/** What can be sent as raw payload. Strings travel as UTF-8. */
-export type Payload = string | BufferSource | null | undefined;
-
-/** Operations by name, when nothing is known about them. */
-export type AnyOps = Record<string, (value?: any) => any>;
-/** The type of the value that an operation takes. */
-export type In<F> = F extends (...args: infer A) => unknown ? (A extends [] ? undefined : A[0]) : never;
-/** The type of the value that an operation results in. */
-export type Out<F> = F extends (...args: any[]) => infer R ? Awaited<R> : never;
-export type Name<O> = keyof O & string;
-
-/** Answers a request. Only the first answer counts. */
-export interface Result<T> {
-  (value?: T): void;
-  /** Fails the request. The requestor gets err.message, or err as a string. */
-  error(err: unknown): void;
-}
-
-export type BufferRequestHandler = (payload: Data, result: Result<Payload>, op: string) => unknown;
-export type BufferNotificationHandler = (payload: Data, name: string) => unknown;
-export type StreamRequestHandler = (stream: StreamResponse, op: string) => unknown;
-/**
- * Answers by calling result, by returning a value or a promise, or by throwing. What a handler returns is the answer
- * if it does not declare the parameter result; one that declares it answers by it, or by a promise of a value.
- * A function without parameters that returns undefined, not a promise, is taken to call result later.
- */
-export type RequestHandler<F> =
-  (value: In<F>, result: Result<Out<F>>, op: string) => Out<F> | Promise<Out<F> | void> | void;
-export type NotificationHandler<F> = (value: In<F>, name: string) => unknown;
 
 export const reserved = (name: string): boolean => name.startsWith("gotalk:");
 
 /** Throws if a program may not use this name, or none can. */
 export function checkName(name: string): void {
   if (reserved(name) || utf8(name).length > 4095) {
-    throw new GotalkError(`name is reserved or longer than 4095 bytes: ${name.slice(0, 99)}`, "invalid_argument");
+    throw new GotalkError(`name is reserved or longer than 4095 bytes: ${name.slice(0, 99)}`);
   }
 }
 
@@ -53,7 +24,7 @@ function parseJSON(data: Data): any {
   try {
     return decodeJSON(data);
   } catch (err) {
-    warn("invalid JSON payload", err);
+    warn(err);
   }
 }
 

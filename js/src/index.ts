@@ -1,27 +1,27 @@
 // The module's exports. They are the properties of gotalk, except for those that a program may set, which only the
 // default export has.
 import { gotalk } from "./gotalk";
-import type { AnyOps, Handlers as HandlersClass } from "./handlers";
+import type { Handlers as HandlersClass } from "./handlers";
 import type { Sock as SockClass } from "./sock";
+import type { AnyOps } from "./types";
 
 export const {
-  Buf, connection, defaultHandlers, ErrAbnormal, ErrInvalidMsg, ErrTimeout, ErrUnsupported, EventEmitter, GotalkError,
+  Buf, connection, defaultHandlers, ErrAbnormal, ErrInvalidMsg, ErrTimeout, ErrUnsupported, GotalkError,
   handle, handleBufferNotification, handleBufferRequest, handleNotification, handleRequest, handleStreamRequest,
-  Handlers, open, protocol, Sock, StreamRequest, version,
+  Handlers, open, protocol, Sock, version,
 } = gotalk;
 export default gotalk;
 
 export type Sock<O extends object = AnyOps> = SockClass<O>;
 export type Handlers<O extends object = AnyOps> = HandlersClass<O>;
 export type GotalkError = InstanceType<typeof GotalkError>;
-export type StreamRequest = InstanceType<typeof StreamRequest>;
 export type { ProtocolError } from "./errors";
+export type { EventEmitter } from "./events";
 export type { HandlersConstructor, SockConstructor } from "./gotalk";
-export type {
-  AnyOps, BufferNotificationHandler, BufferRequestHandler, Data, In, NotificationHandler, Out, Payload, RequestHandler,
-  Result, StreamRequestHandler,
-} from "./handlers";
 export type { KeepAlive } from "./keepalive";
 export type { Header, Protocol } from "./protocol";
-export type { Callback, RequestOptions, SockEvents, SockOptions, WebSocketClass } from "./sock";
-export type { StreamEvents, StreamResponse } from "./stream";
+export type { StreamEvents, StreamRequest, StreamResponse } from "./stream";
+export type {
+  AnyOps, BufferNotificationHandler, BufferRequestHandler, Callback, Data, In, NotificationHandler, Out, Payload,
+  RequestHandler, RequestOptions, Result, SockEvents, SockOptions, StreamRequestHandler, WebSocketClass,
+} from "./types";

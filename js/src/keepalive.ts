@@ -1,5 +1,6 @@
 import { isLocal, resolve } from "./env";
 import { ErrTimeout, type ProtocolError } from "./errors";
+import { ping } from "./heartbeat";
 import type { Sock } from "./sock";
 
 const events = ["online", "pageshow", "pagehide", "visibilitychange"];
@@ -78,7 +79,7 @@ export class KeepAlive {
       clearTimeout(this._timer);
     } else if ((ev as PageTransitionEvent).persisted !== false && !globalThis.document?.hidden) {
       // Not at the first pageshow, when there is nothing to wake from.
-      if (this._sock._conn) this._sock._ping(true);
+      if (this._sock._conn) ping(this._sock, true);
       else this._connect();
     }
   }

@@ -1,4 +1,5 @@
 // The wire format: pure functions between messages and bytes. Ids are strings of four characters, one a byte.
+import type { Payload } from "./types";
 
 export const MsgTypeSingleReq = 0x72; // r: id 4, name size 3, name, size 8
 export const MsgTypeStreamReq = 0x73; // s: id 4, name size 3, name, size 8
@@ -32,11 +33,19 @@ export const toText = (b: string | Uint8Array | undefined): string =>
   typeof b == "string" ? b : b ? decoder.decode(b) : "";
 
 /** The bytes of a string, or of any BufferSource without copying them. */
-export function toBytes(v: string | BufferSource): Uint8Array<ArrayBuffer> {
+export function toBytes(v: any): Uint8Array<ArrayBuffer> {
   if (typeof v == "string") return utf8(v);
-  if (ArrayBuffer.isView(v)) return new Uint8Array(v.buffer as ArrayBuffer, v.byteOffset, v.byteLength);
-  if (v?.byteLength >= 0) return new Uint8Array(v);
+  if (v?.byteLength >= 0) return new Uint8Array(v.buffer || v, v.byteOffset, v.byteLength);
   throw new TypeError("payload is not a string or BufferSource");
+}
+
+/** A payload on its way out, not empty. A string travels as a text message if it has a WebSocket message of its own. */
+export type Body = string | Uint8Array<ArrayBuffer> | undefined;
+
+/** Undefined for an empty payload. Throws a TypeError for what is neither a string nor a BufferSource. */
+export function pack(v: Payload): Body {
+  const b = typeof v == "string" ? v : toBytes(v ?? "");
+  return b.length ? b : undefined;
 }
 
 export function concat(parts: Uint8Array[], size: number): Uint8Array<ArrayBuffer> {
@@ -51,7 +60,7 @@ export function concat(parts: Uint8Array[], size: number): Uint8Array<ArrayBuffe
 
 function fixnum(n: number, digits: number): string {
   const s = n.toString(16);
-  if (!(n >= 0) || n % 1 || s.length > digits) throw new RangeError(n + " is out of range");
+  if (/[^\da-f]/i.test(s) || s.length > digits) throw new RangeError(n + " is out of range");
   return s.padStart(digits, "0");
 }
 

@@ -1,5 +1,5 @@
 import { EventEmitter } from "./events";
-import type { Data, Payload } from "./handlers";
+import type { Data, Payload } from "./types";
 
 export type StreamEvents = {
   /** A chunk has come. */

@@ -16,8 +16,7 @@ const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"))
 const names = [
   "version", "protocol", "Buf", "developmentMode", "defaultResponderAddress", "Sock", "Handlers", "ErrAbnormal",
   "ErrUnsupported", "ErrInvalidMsg", "ErrTimeout", "open", "connection", "defaultHandlers", "handle", "handleRequest",
-  "handleBufferRequest", "handleNotification", "handleBufferNotification", "handleStreamRequest", "StreamRequest",
-  "EventEmitter", "GotalkError",
+  "handleBufferRequest", "handleNotification", "handleBufferNotification", "handleStreamRequest", "GotalkError",
 ];
 const settable = ["developmentMode", "defaultResponderAddress"];
 
@@ -86,7 +85,7 @@ test("the default address, and addresses relative to the script's host", () => {
   for (const [addr, want] of [
     [undefined, "wss://h:1/a/"], [null, "wss://h:1/a/"], ["", "wss://h:1/a/"], ["ws://x/y", "ws://x/y"],
     ["wss://x/y?z", "wss://x/y?z"], ["//x/y", "wss://x/y"], ["/y/z", "wss://h:1/y/z"], ["y/z", "wss://h:1/y/z"],
-    ["https://x/y", "wss://x/y"], ["http://x/y", "ws://x/y"], ["x:5/y", "wss://h:1/x:5/y"],
+    ["https://x/y", "https://x/y"], ["http://x/y", "http://x/y"], ["x:5/y", "wss://h:1/x:5/y"],
   ]) {
     assert.equal(connects(g, addr), want, addr);
   }

@@ -366,14 +366,17 @@ test("a half-open connection is noticed within twice the heartbeat interval, if 
   assert.equal(s.ws, null);
 });
 
-test("silence of a peer that said nothing proves nothing", (t) => {
-  const [s, ws] = connected(t);
-  const log = watch(s);
-  t.mock.timers.tick(1);
-  for (let i = 0; i < 20; i++) t.mock.timers.tick(20000);
-  assert.equal(ws.take().length, 21);
-  assert.deepEqual(log, []);
-});
+for (const [what, said] of [["said nothing", []], ["said hello, but never answers", [hello("{}")]], ["has beats of its own", ["h000000000000"]]]) {
+  test(`silence of a peer that ${what} proves nothing`, (t) => {
+    const [s, ws] = connected(t);
+    const log = watch(s);
+    ws.bin(...said);
+    t.mock.timers.tick(1);
+    for (let i = 0; i < 20; i++) t.mock.timers.tick(20000);
+    assert.equal(ws.take().length, 21);
+    assert.deepEqual(log, []);
+  });
+}
 
 /** The machine sleeps: afterwards it is much later, and what was due is done at once. Ticks are like that, too. */
 function sleep(t, ms) {

@@ -117,7 +117,7 @@ test("reserved names neither reach handlers nor leave", async (t) => {
   assert.deepEqual(seen, []);
   const refusal = JSON.stringify('no such operation "gotalk:future"');
   assert.deepEqual(ws.take(), ["EAAAA00000021", refusal, "EBBBB00000021", refusal]);
-  const bad = { message: /reserved/, code: "invalid_argument" };
+  const bad = { message: /reserved/ };
   for (const f of ["request", "requestp", "bufferRequest", "bufferRequestp"]) await assert.rejects(s[f]("gotalk:x"), bad);
   for (const f of ["notify", "bufferNotify", "streamRequest"]) assert.throws(() => s[f]("gotalk:x"), bad);
   for (const f of ["handleRequest", "handleBufferRequest", "handleNotification", "handleBufferNotification", "handleStreamRequest"]) {
@@ -347,8 +347,8 @@ test("AbortSignal and timeout", async (t) => {
   t.mock.timers.tick(1);
   await assert.rejects(b, { code: "deadline_exceeded", message: "request timed out after 200 ms" });
   ws.bin("E000100000001", "x");
-  const c = s.request("c");
-  ws.take();
+  const c = s.request("c", undefined, { timeout: Infinity });
+  t.mock.timers.tick(10);
   ws.bin("R000300000001", "3");
   assert.equal(await c, 3);
 });
@@ -366,7 +366,7 @@ test("RetryResult: waits as told, with a limit, and not past an abort, a timeout
   }
   ws.take();
   refuse("0003");
-  await assert.rejects(p, { message: "busy", code: "resource_exhausted" });
+  await assert.rejects(p, { message: "busy" });
 
   const never = s.request("op", 1, { retries: 0 });
   refuse("0004");

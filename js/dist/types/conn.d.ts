@@ -1,7 +1,6 @@
 import { type ProtocolError } from "./errors.js";
+import { type Body } from "./protocol.js";
 import type { Sock } from "./sock.js";
-/** A payload on its way out, not empty. A string travels as a text message if it has a WebSocket message of its own. */
-export type Body = string | Uint8Array<ArrayBuffer> | undefined;
 /**
  * One WebSocket: messages in and out, nothing about what they mean. A Sock makes one for each connection and so can
  * tell what belongs to an earlier one.

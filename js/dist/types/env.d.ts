@@ -5,7 +5,7 @@ export declare const env: {
     /** Where open and connection go without an address: the folder of the script, "" if that is unknown. */
     defaultResponderAddress: string;
 };
-export declare function warn(what: string, err: unknown): void;
+export declare function warn(err: unknown): void;
 export declare const isLocal: (url: string) => boolean;
 /** Notes which script this is, if one is running, and what follows from that. */
 export declare function setScript(src: string | undefined): void;

@@ -1,9 +1,8 @@
 import { GotalkError } from "./errors.js";
-import { EventEmitter } from "./events.js";
-import { Handlers as HandlersClass, type AnyOps } from "./handlers.js";
+import { Handlers as HandlersClass } from "./handlers.js";
 import { type Protocol } from "./protocol.js";
-import { Sock as SockClass, type Callback, type SockOptions } from "./sock.js";
-import { StreamRequest } from "./stream.js";
+import { Sock as SockClass } from "./sock.js";
+import type { AnyOps, Callback, SockOptions } from "./types.js";
 type HandlersOrOptions<O extends object> = HandlersClass<any> | SockOptions<O> | null;
 /** A class that can be called without `new` as well, and extended. */
 export interface SockConstructor {
@@ -59,8 +58,6 @@ export declare const gotalk: {
     };
     Sock: SockConstructor;
     Handlers: HandlersConstructor;
-    StreamRequest: typeof StreamRequest;
-    EventEmitter: typeof EventEmitter;
     GotalkError: typeof GotalkError;
     ErrAbnormal: import("./errors.js").ProtocolError;
     ErrUnsupported: import("./errors.js").ProtocolError;
@@ -76,9 +73,9 @@ export declare const gotalk: {
     defaultHandlers: HandlersClass<AnyOps>;
     handle: HandlersClass["handleRequest"];
     handleRequest: HandlersClass["handleRequest"];
-    handleBufferRequest: (op: string, fn: import("./handlers.js").BufferRequestHandler | null) => void;
+    handleBufferRequest: (op: string, fn: import("./types.js").BufferRequestHandler | null) => void;
     handleNotification: HandlersClass["handleNotification"];
-    handleBufferNotification: (name: string, fn: import("./handlers.js").BufferNotificationHandler | null) => void;
-    handleStreamRequest: (op: string, fn: import("./handlers.js").StreamRequestHandler | null) => void;
+    handleBufferNotification: (name: string, fn: import("./types.js").BufferNotificationHandler | null) => void;
+    handleStreamRequest: (op: string, fn: import("./types.js").StreamRequestHandler | null) => void;
 };
 export {};

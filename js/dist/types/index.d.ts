@@ -1,7 +1,8 @@
 import { gotalk } from "./gotalk.js";
-import type { AnyOps, Handlers as HandlersClass } from "./handlers.js";
+import type { Handlers as HandlersClass } from "./handlers.js";
 import type { Sock as SockClass } from "./sock.js";
-export declare const Buf: (v: BufferSource | number) => Uint8Array, connection: <O extends object = AnyOps>(addr?: string | null, handlers?: HandlersClass<any> | import("./sock.js").SockOptions<O> | null, proto?: import("./protocol.js").Protocol | null) => SockClass<O>, defaultHandlers: HandlersClass<AnyOps>, ErrAbnormal: import("./errors.js").ProtocolError, ErrInvalidMsg: import("./errors.js").ProtocolError, ErrTimeout: import("./errors.js").ProtocolError, ErrUnsupported: import("./errors.js").ProtocolError, EventEmitter: typeof import("./events.js").EventEmitter, GotalkError: typeof import("./errors.js").GotalkError, handle: <K extends import("./handlers.js").Name<AnyOps>>(op: "" | K, fn: import("./handlers.js").RequestHandler<(value?: any) => any> | null) => void, handleBufferNotification: (name: string, fn: import("./handlers.js").BufferNotificationHandler | null) => void, handleBufferRequest: (op: string, fn: import("./handlers.js").BufferRequestHandler | null) => void, handleNotification: <K extends import("./handlers.js").Name<AnyOps>>(name: "" | K, fn: import("./handlers.js").NotificationHandler<(value?: any) => any> | null) => void, handleRequest: <K extends import("./handlers.js").Name<AnyOps>>(op: "" | K, fn: import("./handlers.js").RequestHandler<(value?: any) => any> | null) => void, handleStreamRequest: (op: string, fn: import("./handlers.js").StreamRequestHandler | null) => void, Handlers: import("./gotalk.js").HandlersConstructor, open: <O extends object = AnyOps>(addr?: string | null | import("./sock.js").Callback<SockClass<O>>, onConnect?: import("./sock.js").Callback<SockClass<O>> | null, handlers?: HandlersClass<any> | import("./sock.js").SockOptions<O> | null, proto?: import("./protocol.js").Protocol | null) => SockClass<O>, protocol: {
+import type { AnyOps } from "./types.js";
+export declare const Buf: (v: BufferSource | number) => Uint8Array, connection: <O extends object = AnyOps>(addr?: string | null, handlers?: HandlersClass<any> | import("./types.js").SockOptions<O> | null, proto?: import("./protocol.js").Protocol | null) => SockClass<O>, defaultHandlers: HandlersClass<AnyOps>, ErrAbnormal: import("./errors.js").ProtocolError, ErrInvalidMsg: import("./errors.js").ProtocolError, ErrTimeout: import("./errors.js").ProtocolError, ErrUnsupported: import("./errors.js").ProtocolError, GotalkError: typeof import("./errors.js").GotalkError, handle: <K extends import("./types.js").Name<AnyOps>>(op: "" | K, fn: import("./types.js").RequestHandler<(value?: any) => any> | null) => void, handleBufferNotification: (name: string, fn: import("./types.js").BufferNotificationHandler | null) => void, handleBufferRequest: (op: string, fn: import("./types.js").BufferRequestHandler | null) => void, handleNotification: <K extends import("./types.js").Name<AnyOps>>(name: "" | K, fn: import("./types.js").NotificationHandler<(value?: any) => any> | null) => void, handleRequest: <K extends import("./types.js").Name<AnyOps>>(op: "" | K, fn: import("./types.js").RequestHandler<(value?: any) => any> | null) => void, handleStreamRequest: (op: string, fn: import("./types.js").StreamRequestHandler | null) => void, Handlers: import("./gotalk.js").HandlersConstructor, open: <O extends object = AnyOps>(addr?: string | null | import("./types.js").Callback<SockClass<O>>, onConnect?: import("./types.js").Callback<SockClass<O>> | null, handlers?: HandlersClass<any> | import("./types.js").SockOptions<O> | null, proto?: import("./protocol.js").Protocol | null) => SockClass<O>, protocol: {
     Version: number;
     MsgTypeSingleReq: number;
     MsgTypeStreamReq: number;
@@ -34,16 +35,15 @@ export declare const Buf: (v: BufferSource | number) => Uint8Array, connection: 
         makeMsg: (t: number, id?: string | null, name?: string | null, wait?: number, size?: number) => string;
         makeHeartbeatMsg: (load: number) => string;
     };
-}, Sock: import("./gotalk.js").SockConstructor, StreamRequest: typeof import("./stream.js").StreamRequest, version: string;
+}, Sock: import("./gotalk.js").SockConstructor, version: string;
 export default gotalk;
 export type Sock<O extends object = AnyOps> = SockClass<O>;
 export type Handlers<O extends object = AnyOps> = HandlersClass<O>;
 export type GotalkError = InstanceType<typeof GotalkError>;
-export type StreamRequest = InstanceType<typeof StreamRequest>;
 export type { ProtocolError } from "./errors.js";
+export type { EventEmitter } from "./events.js";
 export type { HandlersConstructor, SockConstructor } from "./gotalk.js";
-export type { AnyOps, BufferNotificationHandler, BufferRequestHandler, Data, In, NotificationHandler, Out, Payload, RequestHandler, Result, StreamRequestHandler, } from "./handlers.js";
 export type { KeepAlive } from "./keepalive.js";
 export type { Header, Protocol } from "./protocol.js";
-export type { Callback, RequestOptions, SockEvents, SockOptions, WebSocketClass } from "./sock.js";
-export type { StreamEvents, StreamResponse } from "./stream.js";
+export type { StreamEvents, StreamRequest, StreamResponse } from "./stream.js";
+export type { AnyOps, BufferNotificationHandler, BufferRequestHandler, Callback, Data, In, NotificationHandler, Out, Payload, RequestHandler, RequestOptions, Result, SockEvents, SockOptions, StreamRequestHandler, WebSocketClass, } from "./types.js";

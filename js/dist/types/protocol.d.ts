@@ -1,3 +1,4 @@
+import type { Payload } from "./types.js";
 export declare const MsgTypeSingleReq = 114;
 export declare const MsgTypeStreamReq = 115;
 export declare const MsgTypeStreamReqPart = 112;
@@ -21,7 +22,11 @@ export declare const utf8: (s: string) => Uint8Array<ArrayBuffer>;
 /** The text of a payload. What is not UTF-8 comes out as U+FFFD. */
 export declare const toText: (b: string | Uint8Array | undefined) => string;
 /** The bytes of a string, or of any BufferSource without copying them. */
-export declare function toBytes(v: string | BufferSource): Uint8Array<ArrayBuffer>;
+export declare function toBytes(v: any): Uint8Array<ArrayBuffer>;
+/** A payload on its way out, not empty. A string travels as a text message if it has a WebSocket message of its own. */
+export type Body = string | Uint8Array<ArrayBuffer> | undefined;
+/** Undefined for an empty payload. Throws a TypeError for what is neither a string nor a BufferSource. */
+export declare function pack(v: Payload): Body;
 export declare function concat(parts: Uint8Array[], size: number): Uint8Array<ArrayBuffer>;
 declare function fixnum(n: number, digits: number): string;
 declare function makeMsg(t: number, id?: string | null, name?: string | null, wait?: number, size?: number): string;

@@ -1,42 +1,9 @@
 import { EventEmitter } from "./events.js";
-import { Handlers, type AnyOps, type Data, type In, type Name, type Out, type Payload } from "./handlers.js";
+import { Handlers } from "./handlers.js";
 import { KeepAlive } from "./keepalive.js";
 import { type Protocol } from "./protocol.js";
-import { StreamRequest } from "./stream.js";
-export type SockEvents<S = Sock> = {
-    /** Connected; requests may be made. */
-    open: [sock: S];
-    /** The connection is gone: null after an orderly close, otherwise why. All pending requests have failed. */
-    close: [err: Error | null];
-    heartbeat: [beat: {
-        time: Date;
-        load: number;
-    }];
-};
-export type Callback<T> = (err: Error | null, value?: T) => void;
-export interface RequestOptions {
-    /** Ends the request when aborted: it fails with signal.reason and its result is ignored. */
-    signal?: AbortSignal;
-    /** Milliseconds until the request fails with code "deadline_exceeded". No limit by default. */
-    timeout?: number;
-    /** How often the request is sent again when the peer asks for that, after the wait that it asks for. 3 by default. */
-    retries?: number;
-}
-/** A WebSocket class that has the interface of the browsers', for example that of the package ws. */
-export type WebSocketClass = new (url: string) => object;
-export interface SockOptions<O extends object = AnyOps> {
-    handlers?: Handlers<any>;
-    protocol?: Protocol;
-    /** What connections are made with, instead of the global WebSocket. */
-    WebSocket?: WebSocketClass;
-    /** Say no hello: speak plain protocol 1 even to a peer that knows more. */
-    noExtensions?: boolean;
-    heartbeatInterval?: number;
-    sendBufferLimit?: number;
-}
-/** Rest arguments of a call of F: the value may be left out if F takes none. */
-export type CallArgs<F> = undefined extends In<F> ? [value?: In<F>, options?: RequestOptions] : [value: In<F>, options?: RequestOptions];
-export type NotifyArgs<F> = undefined extends In<F> ? [value?: In<F>] : [value: In<F>];
+import type { StreamRequest } from "./stream.js";
+import type { AnyOps, CallArgs, Callback, Data, In, Name, NotifyArgs, Out, Payload, RequestOptions, SockEvents, SockOptions, WebSocketClass } from "./types.js";
 /**
  * A peer at the other end of a WebSocket. O describes the operations that it offers, by an interface of functions.
  * All methods may be called at any time; what is sent before the connection is open waits in a queue.
@@ -55,12 +22,6 @@ export declare class Sock<O extends object = AnyOps> extends EventEmitter<SockEv
     ws: WebSocket | null;
     /** What keeps the connection open, after openKeepAlive. */
     keepalive: KeepAlive | null;
-    private _pending;
-    private _served;
-    private _queue;
-    private _nextOp;
-    private _nextStream;
-    private _ending;
     /** The third parameter is what the second of connection() and the third of open() default to. */
     constructor(handlers?: Handlers<any> | SockOptions<O> | null, proto?: Protocol | null, fallback?: Handlers<AnyOps>);
     /** Connects to addr, or to the default address. cb is called once, with null or with why that failed. */
@@ -88,7 +49,6 @@ export declare class Sock<O extends object = AnyOps> extends EventEmitter<SockEv
     address(): string | null;
     private _lost;
     private _failAll;
-    private _send;
     /** Sends a notification. Throws if it can neither be sent nor queued. */
     notify<K extends Name<O>>(name: K, ...args: NotifyArgs<O[K]>): void;
     bufferNotify(name: string, buf?: Payload): void;
@@ -108,15 +68,11 @@ export declare class Sock<O extends object = AnyOps> extends EventEmitter<SockEv
     bufferRequest(op: string, buf?: Payload, options?: RequestOptions): Promise<Data>;
     /** The same as bufferRequest. */
     bufferRequestp: this["bufferRequest"];
-    private _request;
-    private _newID;
-    private _forget;
     /** Begins a stream request; nothing is sent before the first write. */
     streamRequest(op: string): StreamRequest;
-    private _serve;
     /** load is from 0 (idle) to 1 (takes no more work). */
     sendHeartbeat(load: number): void;
     /** Is called when the peer's version has come. */
-    startSendingHeartbeats(delay?: number): void;
+    startSendingHeartbeats(): void;
     stopSendingHeartbeats(): void;
 }

@@ -1,5 +1,5 @@
 import { EventEmitter } from "./events.js";
-import type { Data, Payload } from "./handlers.js";
+import type { Data, Payload } from "./types.js";
 export type StreamEvents = {
     /** A chunk has come. */
     data: [chunk: NonNullable<Data>];

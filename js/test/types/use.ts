@@ -1,6 +1,6 @@
 // Checked, never run. A line below @ts-expect-error must not compile; all others must.
 import gotalk, {
-  connection, GotalkError, Handlers, open, Sock, StreamRequest, type Data, type ProtocolError, type Result,
+  connection, GotalkError, Handlers, open, Sock, type Data, type ProtocolError, type Result, type StreamRequest,
   type StreamResponse,
 } from "gotalk";
 
