@@ -615,7 +615,8 @@ var KeepAlive = class {
   _again(err) {
     if (!this.enabled) return;
     let delay = Math.max(100, Math.random() * Math.min(this.maxDelay, this.minDelay * 2 ** this._failures++));
-    if (err?.isGotalkProtocolError && err != ErrTimeout) delay = this.maxDelay * (1 + Math.random());
+    const broken = err?.isGotalkProtocolError && err != ErrTimeout;
+    if (broken) delay = this.maxDelay * (1 + Math.random());
     if (globalThis.navigator?.onLine === false && !isLocal(resolve(this._addr))) delay = 6e4;
     this._timer = setTimeout(() => this._connect(), delay);
   }
@@ -722,15 +723,15 @@ var Sock = class extends EventEmitter {
       conn._alive();
       conn._receive(ev.data);
     };
-    ws.onerror = () => {
-    };
-    ws.onclose = (ev) => {
+    const gone = (code) => {
       if (this._conn != conn) return;
-      const name = closeNames[ev.code - 1e3];
-      const reason = `#${ev.code}${name ? ` (${name})` : ""}`;
-      if (conn._wasOpen) this._lost(conn._err || (ev.code == 1e3 ? null : new Error("websocket closed: " + reason)));
+      const name = closeNames[code - 1e3];
+      const reason = `#${code}${name ? ` (${name})` : ""}`;
+      if (conn._wasOpen) this._lost(conn._err || (code == 1e3 ? null : new Error("websocket closed: " + reason)));
       else this._lost(new Error("connection failed: " + reason));
     };
+    ws.onclose = (ev) => gone(ev.code);
+    ws.onerror = () => conn._wasOpen || gone(1006);
     return conn;
   }
   /** Sends the version, what we can do beyond it, and what was queued. */

@@ -1,8 +1,10 @@
 // Requests and streams that this side begins.
 import { call, GotalkError } from "./errors";
 import { checkName } from "./handlers";
-import { pack, MsgTypeErrorRes, MsgTypeRetryRes, MsgTypeSingleReq, MsgTypeStreamReq, MsgTypeStreamReqPart, MsgTypeStreamRes, toText }
-  from "./protocol";
+import {
+  MsgTypeErrorRes, MsgTypeRetryRes, MsgTypeSingleReq, MsgTypeStreamReq, MsgTypeStreamReqPart, MsgTypeStreamRes, pack,
+  toText,
+} from "./protocol";
 import type { Sock } from "./sock";
 import { StreamRequest } from "./stream";
 import type { Callback, Data, Payload, RequestOptions } from "./types";

@@ -65,7 +65,8 @@ export class KeepAlive {
     if (!this.enabled) return;
     let delay = Math.max(100, Math.random() * Math.min(this.maxDelay, this.minDelay * 2 ** this._failures++));
     // What is wrong with one of the peers will hardly go away by itself; too long a silence is the network's fault.
-    if ((err as ProtocolError | null)?.isGotalkProtocolError && err != ErrTimeout) delay = this.maxDelay * (1 + Math.random());
+    const broken = (err as ProtocolError | null)?.isGotalkProtocolError && err != ErrTimeout;
+    if (broken) delay = this.maxDelay * (1 + Math.random());
     // An event tells when the browser is online again. But it can be wrong about that.
     if (globalThis.navigator?.onLine === false && !isLocal(resolve(this._addr))) delay = 60000;
     this._timer = setTimeout(() => this._connect(), delay);

@@ -127,14 +127,16 @@ export class Sock<O extends object = AnyOps> extends EventEmitter<SockEvents<Soc
       conn._alive();
       conn._receive(ev.data);
     };
-    ws.onerror = () => {}; // onclose follows
-    ws.onclose = (ev) => {
+    const gone = (code: number) => {
       if (this._conn != conn) return;
-      const name = closeNames[ev.code - 1000];
-      const reason = `#${ev.code}${name ? ` (${name})` : ""}`;
-      if (conn._wasOpen) this._lost(conn._err || (ev.code == 1000 ? null : new Error("websocket closed: " + reason)));
+      const name = closeNames[code - 1000];
+      const reason = `#${code}${name ? ` (${name})` : ""}`;
+      if (conn._wasOpen) this._lost(conn._err || (code == 1000 ? null : new Error("websocket closed: " + reason)));
       else this._lost(new Error("connection failed: " + reason));
     };
+    ws.onclose = (ev) => gone(ev.code);
+    // Node 22 lets no onclose follow if the connection could not be made.
+    ws.onerror = () => conn._wasOpen || gone(1006);
     return conn;
   }
 

@@ -28,8 +28,8 @@ test("a connection that cannot be made: callback, no close event", async (t) => 
   for (const [code, text] of [[1006, "#1006 (abnormal)"], [1002, "#1002 (protocol error)"], [4321, "#4321"]]) {
     const errs = [];
     s.open("ws://test/", (...args) => errs.push(args));
-    FakeWebSocket.last().onerror({});
-    FakeWebSocket.last().closed(code);
+    if (code == 1006) FakeWebSocket.last().onerror({}); // which is all that Node 22 calls
+    else FakeWebSocket.last().closed(code);
     assert.equal(errs.length, 1);
     assert.equal(errs[0][0].message, "connection failed: " + text);
     assert.equal(s.ws, null);

@@ -44,7 +44,7 @@ for (const [name, WS] of Object.entries(classes)) {
     assert.equal(await closed, null);
   });
 
-  test("nobody there, with the WebSocket of " + name, async () => {
+  test("nobody there, with the WebSocket of " + name, { timeout: 10000 }, async () => {
     const err = await new Promise((resolve) => gotalk.open("ws://127.0.0.1:1/", resolve, { WebSocket: WS }));
     assert.match(err.message, /^connection failed: #1006 \(abnormal\)$/);
   });
