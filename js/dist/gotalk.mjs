@@ -185,7 +185,7 @@ function serve(fn, value, result, op) {
     r.then((v) => {
       if (n < 2 || v !== void 0) result(v);
     }).then(null, result.error);
-  } else if (r === void 0 ? n == 1 : n < 2) {
+  } else if (n < 2) {
     result(r);
   }
 }

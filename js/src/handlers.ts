@@ -40,7 +40,7 @@ export function serve<T, R>(
         if (n < 2 || v !== undefined) result(v);
       })
       .then(null, result.error);
-  } else if (r === undefined ? n == 1 : n < 2) {
+  } else if (n < 2) {
     result(r as R);
   }
 }

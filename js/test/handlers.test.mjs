@@ -38,7 +38,7 @@ test("JSON request handlers: by result, by value, by promise, by throwing", asyn
     ["async that throws in spite of result", async (v, result) => { throw new Error("x"); }, "Ex"],
     ["a value beside result is nobody's", (v, result) => 7, ""],
     ["no parameters, result later", function () { arguments[1](3); }, "R3"],
-    ["no parameters, nothing returned", () => {}, ""],
+    ["no parameters, nothing returned", () => {}, "R"],
     ["two answers", (v, result) => { result(1); result(2); result.error("x"); return 3; }, "R1"],
     ["value that is no JSON", () => 1n, "Einternal error"],
     ["promise of what is no JSON", async () => 1n, "EDo not know how to serialize a BigInt"],
