@@ -27,10 +27,9 @@ func (l *link) onExtension(h header) error {
 	if json.Unmarshal(payload, &peer) != nil {
 		return errMalformed
 	}
-	if l.greeted {
+	if l.greeted.Swap(true) {
 		return nil
 	}
-	l.greeted = true
 	if peer.Join > 0 && l.w.framing == serverFraming {
 		l.w.startJoining()
 	}

@@ -39,14 +39,14 @@ type link struct {
 	limits Limits
 
 	// Owned by the read loop.
-	r       msgReader
-	resume  chan struct{} // wakes the loop when it does not read on for a while
-	greeted bool          // the peer has said hello
+	r      msgReader
+	resume chan struct{} // wakes the loop when it does not read on for a while
 
 	// Own synchronisation.
 	reading      atomic.Bool  // Read was called
 	ending       sync.Once    // the connection is closed once
 	paused       atomic.Bool  // the loop waits on resume, or is about to
+	greeted      atomic.Bool  // the peer has said hello
 	broken       atomic.Bool  // nothing can be written any more
 	pendingBytes atomic.Int64 // requests and notifications received and not yet handled
 	feedBytes    atomic.Int64 // stream parts received and not yet consumed

@@ -20,7 +20,11 @@ const (
 	resultBudget  = 64 << 20
 	unknownResult = resultBudget / firstHandlers // of an operation that has never had a result
 	moreBudget    = resultBudget / 2
-	growBudget    = 10 * time.Millisecond
+	growBudget    = 20 * time.Millisecond
+
+	// stuckTime is how long handlers may make no progress, all of them while calls of ours are pending, until what waits
+	// for them is refused.
+	stuckTime = time.Second
 )
 
 // resultSize is how many bytes an operation's results have: the largest one of late. Zero means that there was none.
@@ -66,6 +70,11 @@ type requestQueue struct {
 	budget   int64  // the most of that, at the moment
 	short    bool   // requests waited for budget when last looked
 	growing  bool   // the timer that raises allowed and budget is set
+	ended    uint64 // handlers that have ended
+
+	// When all handlers were at work while calls of ours were pending: how many had ended then, and since when no other has.
+	seen  uint64
+	since time.Time
 }
 
 // onRequest takes a single request: queues it, or starts its handler, or refuses it.
@@ -110,7 +119,7 @@ func errorResult(id msgID, text string) *message {
 // refuse answers that there is no room for a request now. The client of a WebSocket that has not said hello gets an error:
 // an old gotalk.js takes a retry result for an invalid message and closes the connection.
 func (l *link) refuse(id msgID, wait uint32, why string) {
-	if l.w.framing == serverFraming && !l.greeted {
+	if l.w.framing == serverFraming && !l.greeted.Load() {
 		l.post(errorResult(id, why))
 		return
 	}
@@ -174,19 +183,30 @@ func (l *link) growLaterLocked(d time.Duration) {
 	}
 }
 
-// grow allows twice as many handlers if requests wait, or a larger budget if that is what they wait for, and starts as
-// many as it can.
+// grow gives requests that wait another chance.
 func (l *link) grow() {
-	q := &l.queue
 	l.mu.Lock()
-	defer l.mu.Unlock()
+	refused := l.growLocked()
+	l.mu.Unlock()
+	for _, r := range refused {
+		l.pendingBytes.Add(-r.held())
+		l.w.inFlight.Add(-1)
+		l.refuse(r.id, l.limits.bufferWait(), textRateLimit)
+	}
+	l.wakeReader()
+}
+
+// growLocked allows twice as many handlers if requests wait, or a larger budget if that is what they wait for, and
+// starts as many as it can. It returns requests that cannot wait any longer.
+func (l *link) growLocked() (refused []servedRequest) {
+	q := &l.queue
 	q.growing = false
 	if len(q.waiting) == 0 {
-		return
+		return nil
 	}
 	if l.w.overfull() { // the peer does not take the answers it has
 		l.growLaterLocked(growBudget)
-		return
+		return nil
 	}
 	q.allowed = min(2*q.allowed, l.limits.MaxHandlers)
 	if q.short {
@@ -200,7 +220,17 @@ func (l *link) grow() {
 		go l.serveRequests(r) // ends when no request waits; Shutdown waits for it
 	}
 	if len(q.waiting) == 0 {
-		return
+		return nil
+	}
+	if q.running >= l.limits.MaxHandlers && len(l.calls) > 0 {
+		// All handlers may be waiting for the peer, and the peer's for those that wait here: each for the other.
+		if now := time.Now(); q.ended != q.seen || q.since.IsZero() {
+			q.seen, q.since = q.ended, now
+		} else if now.Sub(q.since) >= stuckTime {
+			refused, q.waiting, q.since = q.waiting, nil, time.Time{}
+			q.accepted -= uint32(len(refused))
+			return refused
+		}
 	}
 	q.short = q.running < q.allowed
 	if q.short || q.allowed == l.limits.MaxHandlers {
@@ -208,6 +238,7 @@ func (l *link) grow() {
 	} else {
 		l.growLaterLocked(growHandlers)
 	}
+	return nil
 }
 
 // serveRequests handles r, and then requests that wait.
@@ -231,6 +262,7 @@ func (l *link) nextRequest(done *servedRequest) (r servedRequest, ok bool) {
 	q := &l.queue
 	l.mu.Lock()
 	q.running--
+	q.ended++
 	q.granted -= done.granted
 	r, ok = q.popLocked()
 	l.mu.Unlock()

@@ -197,7 +197,8 @@ func (s *Sock) connect(ctx context.Context, l *link, limits *Limits) error {
 	if err := l.handshake(ctx); err != nil {
 		return err
 	}
-	go l.read() // ends when the connection does
+	l.reading.Store(true) // from now on, so that what the peer says before it closes is not missed
+	go l.readToEnd()      // ends when the connection does
 	return nil
 }
 
@@ -243,6 +244,10 @@ func (l *link) read() error {
 	if l.reading.Swap(true) {
 		return errors.New("gotalk: Read was called already for this connection")
 	}
+	return l.readToEnd()
+}
+
+func (l *link) readToEnd() error {
 	if !l.pipe && l.sock.heartbeatInterval() > 0 {
 		l.beats.start(l.beat)
 	}

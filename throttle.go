@@ -11,11 +11,16 @@ func (l *link) throttle() bool {
 	limit := int64(l.limits.MaxPendingBytes)
 	var since time.Time
 	for {
-		requests := l.pendingBytes.Load() > limit || l.w.overfull()
+		requests := l.pendingBytes.Load() > limit
+		full := l.w.overfull()
+		refusals := full && l.w.anyPosted()
 		streams := l.feedBytes.Load() > limit
 		l.mu.Lock()
 		closed := l.closed
 		requests = requests || len(l.queue.waiting) >= l.limits.MaxHandlers
+		// What is unsent holds up reading only where the peer has asked for it. What we send on our own account does not:
+		// the peer may do the same, and each would wait for the other to read.
+		requests = requests || full && (refusals || l.queue.running > 0 || l.running > 0)
 		// A call of ours may be what the handlers wait for, so its result must be read. That goes for a streaming one too,
 		// unless it is streams whose consumers are slow.
 		wait := (requests && len(l.calls) == 0 || streams && l.plainCalls == 0) && !l.broken.Load()

@@ -178,6 +178,13 @@ func (w *msgWriter) appendRawLocked(b []byte) {
 // overfull tells whether more is unsent than the bound allows.
 func (w *msgWriter) overfull() bool { return w.unsent.Load() > w.maxUnsent.Load() }
 
+// anyPosted tells whether something waits to be written that did not wait for room.
+func (w *msgWriter) anyPosted() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.posted > 0
+}
+
 func (w *msgWriter) flushSoonLocked() {
 	if !w.flushing {
 		w.flushing = true
