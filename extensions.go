@@ -31,6 +31,7 @@ func (l *link) onExtension(h header) error {
 		return nil
 	}
 	if peer.Join > 0 && l.w.framing == serverFraming {
+		l.joins = true
 		l.w.startJoining()
 	}
 	if l.sock.accepted {

@@ -41,6 +41,8 @@ type link struct {
 	// Owned by the read loop.
 	r      msgReader
 	resume chan struct{} // wakes the loop when it does not read on for a while
+	joins  bool          // messages may share a WebSocket message
+	corked bool          // the writer was told that more requests are at hand
 
 	// Own synchronisation.
 	reading      atomic.Bool  // Read was called
@@ -76,7 +78,7 @@ func newLink(s *Sock, conn io.ReadWriteCloser, f framing) *link {
 		done: make(chan struct{}), gone: make(chan struct{}), resume: make(chan struct{}, 1),
 	}
 	l.w.conn, l.w.framing, l.w.giveUp, l.w.onRoom = conn, f, l.writeFailed, l.wakeReader
-	l.r.src = conn
+	l.r.src, l.r.onWait = conn, l.uncork
 	if c, ok := conn.(interface{ SetWriteDeadline(time.Time) error }); ok {
 		l.w.deadline = c.SetWriteDeadline
 	}
@@ -307,6 +309,23 @@ func (l *link) send(ctx context.Context, m *message) error {
 func (l *link) post(m *message) {
 	if err := l.w.post(m); err != nil {
 		l.failed(err)
+	}
+}
+
+// cork is called by the read loop for each request: if more follow at once, their answers can share a WebSocket message.
+// (Without WebSocket messages, which cost a browser much, it wins nothing: the requests do not wait for each other.)
+func (l *link) cork() {
+	if l.joins && !l.corked && !l.r.idle() {
+		l.corked = true
+		l.w.cork()
+	}
+}
+
+// uncork is called by the read loop before it waits for anything.
+func (l *link) uncork() {
+	if l.corked {
+		l.corked = false
+		l.w.uncork()
 	}
 }
 

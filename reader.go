@@ -18,6 +18,7 @@ const (
 type msgReader struct {
 	src      io.Reader
 	deadline func(time.Time) error // nil when src knows no deadlines
+	onWait   func()                // called before each read of src
 
 	buf      []byte // what was read is buf[from:to]
 	from, to int
@@ -92,6 +93,7 @@ func (r *msgReader) fill(want int) error {
 
 // read reads at least a byte, or returns an error.
 func (r *msgReader) read(p []byte) (int, error) {
+	r.onWait()
 	for range maxEmptyReads {
 		n, err := r.src.Read(p)
 		if n > 0 {

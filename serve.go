@@ -127,6 +127,7 @@ func (l *link) refuse(id msgID, wait uint32, why string) {
 }
 
 func (l *link) enqueue(r servedRequest) {
+	l.cork()
 	l.pendingBytes.Add(r.held())
 	l.w.inFlight.Add(1)
 	q := &l.queue

@@ -40,6 +40,7 @@ func (l *link) throttle() bool {
 			return true
 		case !l.paused.Load():
 			l.paused.Store(true)
+			l.uncork()
 			continue // what was to wake us may have happened just before
 		}
 		if since.IsZero() {

@@ -14,6 +14,7 @@ const (
 	lendSize    = 16 << 10  // a payload over this is written from the caller's slice instead of being copied
 	writeStep   = 256 << 10 // what the peer must take within the write timeout
 	keepBuffer  = 64 << 10  // a larger write buffer is not used again
+	corkSize    = 16 << 10  // what waits unwritten at the most while more requests are being read
 	flushRounds = 4         // writes that a caller makes for others before another goroutine takes over
 	maxPosted   = 4 << 20   // bytes of what did not wait for room: past it the peer floods us and takes no answers
 )
@@ -62,6 +63,7 @@ type msgWriter struct {
 	written   int64     // bytes ever written
 	posted    int       // bytes in queue and tail that did not wait for room
 	flushing  bool
+	corked    bool          // the reader has more requests at hand: what is appended can wait for their answers
 	joining   bool          // framed messages may share a frame
 	closed    error         // no message is taken any more; what is there is still written
 	failed    error         // the connection is broken
@@ -111,8 +113,8 @@ func (w *msgWriter) send(ctx context.Context, m *message) error {
 	}
 	lent := w.appendLocked(m, mayBlock)
 	end := w.queued
-	flush := !w.flushing
-	w.flushing = true
+	flush := !w.flushing && (lent || !w.corkLocked())
+	w.flushing = w.flushing || flush
 	w.mu.Unlock()
 
 	if flush {
@@ -149,7 +151,9 @@ func (w *msgWriter) post(m *message) error {
 	before := w.queued
 	w.appendLocked(m, false)
 	w.posted += int(w.queued - before)
-	w.flushSoonLocked()
+	if !w.corkLocked() {
+		w.flushSoonLocked()
+	}
 	return nil
 }
 
@@ -177,6 +181,26 @@ func (w *msgWriter) appendRawLocked(b []byte) {
 
 // overfull tells whether more is unsent than the bound allows.
 func (w *msgWriter) overfull() bool { return w.unsent.Load() > w.maxUnsent.Load() }
+
+// cork is called by the reader when it has more requests at hand: their answers can share a write. uncork must follow.
+func (w *msgWriter) cork() {
+	w.mu.Lock()
+	w.corked = true
+	w.mu.Unlock()
+}
+
+// uncork is called by the reader before it waits for anything.
+func (w *msgWriter) uncork() {
+	w.mu.Lock()
+	w.corked = false
+	if w.queued > w.written && w.failed == nil {
+		w.flushSoonLocked()
+	}
+	w.mu.Unlock()
+}
+
+// corkLocked tells whether what is there can stay there until uncork.
+func (w *msgWriter) corkLocked() bool { return w.corked && w.unsent.Load() < corkSize }
 
 // anyPosted tells whether something waits to be written that did not wait for room.
 func (w *msgWriter) anyPosted() bool {
@@ -462,14 +486,15 @@ func (w *msgWriter) close(err error, last *message, raw []byte, drained func()) 
 		w.closed = err
 		if last != nil {
 			w.appendLocked(last, false)
-			w.flushSoonLocked()
 		}
 		if len(raw) > 0 {
 			w.appendRawLocked(raw)
-			w.flushSoonLocked()
 		}
 	}
 	w.wakeLocked()
+	if w.queued > w.written && w.failed == nil {
+		w.flushSoonLocked()
+	}
 	if !w.flushing {
 		return true
 	}
