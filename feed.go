@@ -16,12 +16,13 @@ type feed[T any] struct {
 	link  *link         // whose feedBytes counts what is queued
 	stop  chan struct{} // closed when the consumer is gone
 
-	mu      sync.Mutex
-	queue   []sized[T]
-	bytes   int
-	pumping bool
-	ended   bool // nothing comes any more
-	stopped bool // nobody wants it any more
+	mu        sync.Mutex
+	queue     []sized[T]
+	bytes     int
+	pumping   bool
+	ended     bool // nothing comes any more
+	stopped   bool // nobody wants it any more
+	uncounted bool // the call is over: what is queued is its maker's
 }
 
 type sized[T any] struct {
@@ -73,6 +74,26 @@ func (f *feed[T]) end() {
 	}
 }
 
+// finish is end for a call of ours: what is queued no longer counts, as it is for the caller to collect. If instead is
+// not nil it takes the place of what is queued.
+func (f *feed[T]) finish(instead *T) {
+	f.mu.Lock()
+	if !f.stopped {
+		f.link.feedBytes.Add(int64(-f.bytes))
+		f.bytes, f.uncounted = 0, true
+		if instead != nil {
+			f.queue = []sized[T]{{v: *instead}}
+			if !f.pumping {
+				f.pumping = true
+				go f.pump()
+			}
+		}
+	}
+	f.mu.Unlock()
+	f.end()
+	f.link.wakeReader()
+}
+
 // drop says that nobody wants what is queued or comes later.
 func (f *feed[T]) drop() {
 	f.mu.Lock()
@@ -117,7 +138,7 @@ func (f *feed[T]) pump() {
 		taken := f.hand(next.v)
 
 		f.mu.Lock()
-		if !f.stopped {
+		if !f.stopped && !f.uncounted {
 			f.bytes -= next.n
 			f.link.feedBytes.Add(int64(-next.n))
 			if !taken {

@@ -33,9 +33,10 @@
 //
 // # Concurrency
 //
-// All methods of a Sock, a Server and Handlers may be called concurrently, from handlers too. Each single request is
-// handled on a goroutine of its own, so answers may overtake each other, and a slow handler holds up no other. Each
-// streaming request has one as well. Notifications of a connection are handled one after the other in the order in which
+// All methods of a Sock, a Server and Handlers may be called concurrently, from handlers too. Requests are handled
+// concurrently, each on a goroutine, so answers may overtake each other. A few handlers run at once to begin with; when
+// they are slow more are started within milliseconds, so that a slow one holds up no other for long. Each streaming
+// request has a goroutine as well. Notifications of a connection are handled one after the other in the order in which
 // they came; a notification handler that takes long holds up later notifications and nothing else. A panic in any
 // handler is logged and answered with "internal error"; its value does not leave the process.
 //

@@ -40,7 +40,8 @@ type Limits struct {
 	MaxHandlers int
 
 	// MaxPendingBytes bounds the memory of requests, notifications and stream parts that were received and not yet
-	// handled, in the same way. 0 means 32 MiB. One payload always fits.
+	// handled, in the same way: when it is reached, reading stops, or where a call is under way goes on to twice as much
+	// and one more payload. 0 means 32 MiB. Requests and notifications are counted apart from stream parts.
 	MaxPendingBytes int
 
 	// MaxUnsentBytes is how many bytes may wait to be written before calls and replies wait for room, and the peer's
@@ -50,8 +51,8 @@ type Limits struct {
 	// HandshakeTimeout is how long the peer may take to send its protocol version. 0 means 10 s.
 	HandshakeTimeout time.Duration
 
-	// WriteTimeout is how long the peer may take no byte of what is sent to it before the connection is closed. 0 means
-	// 30 s.
+	// WriteTimeout is how long the peer may take for each 256 KiB of what is sent to it before the connection is closed; for
+	// all that is sent at once, if the connection knows no deadlines. 0 means 30 s.
 	WriteTimeout time.Duration
 }
 

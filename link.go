@@ -80,13 +80,17 @@ func newLink(s *Sock, conn io.ReadWriteCloser, f framing) *link {
 	l.w.conn, l.w.framing, l.w.giveUp, l.w.onRoom = conn, f, l.writeFailed, l.wakeReader
 	l.r.src, l.r.onWait = conn, l.uncork
 	if c, ok := conn.(interface{ SetWriteDeadline(time.Time) error }); ok {
-		l.w.deadline = c.SetWriteDeadline
+		if c.SetWriteDeadline(time.Time{}) == nil { // else it only looks as if it knew them, like the channels of ssh
+			l.w.deadline = c.SetWriteDeadline
+		}
 	}
 	if c, ok := conn.(net.Conn); ok {
 		l.pipe = c.LocalAddr() != nil && c.LocalAddr().Network() == "pipe"
 	}
-	if c, ok := conn.(interface{ SetReadDeadline(time.Time) error }); ok && !l.pipe {
+	if c, ok := conn.(interface{ SetReadDeadline(time.Time) error }); ok && !l.pipe && c.SetReadDeadline(time.Time{}) == nil {
 		l.r.deadline = c.SetReadDeadline
+	} else if !l.pipe {
+		l.r.deadline = l.readTimer()
 	}
 	if c, ok := conn.(*wsConn); ok {
 		l.ws, l.w.conn = c.ws, c.raw.Conn
@@ -97,6 +101,26 @@ func newLink(s *Sock, conn io.ReadWriteCloser, f framing) *link {
 	}
 	l.setLimits(nil)
 	return l
+}
+
+// readTimer does what a read deadline does for a connection that knows none: it closes the connection.
+func (l *link) readTimer() func(time.Time) error {
+	timer := time.AfterFunc(time.Hour, func() {
+		l.close(closing{code: ProtocolErrorTimeout, cause: l.silent(), notify: true})
+	})
+	timer.Stop()
+	return func(t time.Time) error {
+		timer.Stop()
+		if !t.IsZero() {
+			timer.Reset(time.Until(t))
+		}
+		return nil
+	}
+}
+
+// silent is why a link ends whose peer has sent nothing for too long.
+func (l *link) silent() error {
+	return &timeoutError{"the peer sent nothing for too long (Limits.ReadTimeout, HeartbeatInterval)"}
 }
 
 // setLimits must be called before Read.
@@ -161,10 +185,11 @@ const noProtocolError = -1
 
 // closing says why a link is closed.
 type closing struct {
-	cause  error // what calls under way and later ones return; ErrSockClosed if nil
-	code   int   // for CloseHandler
-	notify bool  // tell the peer with a protocol error of that code
-	read   bool  // the reader has found the end: what came before it is still handled, then CloseHandler called
+	cause    error // what calls under way and later ones return; ErrSockClosed if nil
+	code     int   // for CloseHandler
+	graceful bool  // what was sent may take as long as the peer takes it
+	notify   bool  // tell the peer with a protocol error of that code
+	read     bool  // the reader has found the end: what came before it is still handled, then CloseHandler called
 }
 
 // close ends the link, unless that was done before: it fails all that is under way, and closes the connection when what
@@ -187,22 +212,8 @@ func (l *link) close(why closing) (first bool, err error) {
 
 	close(l.done)
 	l.beats.stop()
-	if timer != nil {
+	if timer != nil && !why.graceful {
 		timer.Stop()
-	}
-	var last *message
-	if why.notify {
-		last = &message{t: MsgTypeProtocolError, size: uint32(why.code)}
-	}
-	// A reader that waits for the peer need not wait until the connection is closed.
-	if c, ok := l.conn.(interface{ SetReadDeadline(time.Time) error }); ok {
-		c.SetReadDeadline(time.Unix(1, 0))
-	}
-	patient := why.notify || l.ws != nil
-	linger := time.AfterFunc(lingerTime, func() { l.endConn(false) })
-	if l.w.close(why.cause, last, l.closeFrame(), func() { linger.Stop(); l.endConn(patient) }) {
-		linger.Stop()
-		err = l.endConn(patient)
 	}
 	if cancel != nil {
 		cancel()
@@ -214,6 +225,23 @@ func (l *link) close(why closing) (first bool, err error) {
 		st.in.end()
 	}
 	l.wakeReader()
+	var last *message
+	if why.notify {
+		last = &message{t: MsgTypeProtocolError, size: uint32(why.code)}
+	}
+	// A reader that waits for the peer need not wait until the connection is closed.
+	if c, ok := l.conn.(interface{ SetReadDeadline(time.Time) error }); ok {
+		c.SetReadDeadline(time.Unix(1, 0))
+	}
+	lingerFor := lingerTime
+	if why.graceful {
+		lingerFor = l.limits.WriteTimeout
+	}
+	linger := time.AfterFunc(lingerFor, func() { l.endConn(false) })
+	if l.w.close(why.cause, last, l.closeFrame(), func() { linger.Stop(); l.endConn(true) }) {
+		linger.Stop()
+		err = l.endConn(true)
+	}
 	handle := func() { l.sock.runCloseHandler(why.code) }
 	if !why.read || !l.queueNote(note{call: handle}, false) {
 		handle()
@@ -228,14 +256,27 @@ func (l *link) endConn(patient bool) (err error) {
 		defer close(l.gone)
 		conn := l.netConn()
 		half, _ := conn.(interface{ CloseWrite() error })
-		_, isTLS := conn.(*tls.Conn)
+		secure, isTLS := conn.(*tls.Conn)
 		switch {
+		case isTLS && patient:
+			go func() { // ends when the peer has closed its side, or in a moment; a peer that takes nothing costs 5 s more
+				secure.CloseWrite()
+				raw := secure.NetConn()
+				defer time.AfterFunc(lingerTime, func() { raw.Close() }).Stop()
+				if half, ok := raw.(interface{ CloseWrite() error }); ok {
+					half.CloseWrite()
+					raw.SetReadDeadline(time.Now().Add(lingerTime))
+					io.Copy(io.Discard, raw)
+				}
+				raw.Close()
+			}()
 		case isTLS:
 			go conn.Close() // ends within crypto/tls's own timeout of five seconds, if the peer does not take the news
 		case patient && half != nil:
 			half.CloseWrite()
 			go func() { // ends when the peer has closed its side, or in a moment
 				conn.(net.Conn).SetReadDeadline(time.Now().Add(lingerTime))
+				defer time.AfterFunc(lingerTime, func() { conn.Close() }).Stop() // the reader may set a deadline once more
 				io.Copy(io.Discard, conn)
 				conn.Close()
 			}()
@@ -361,14 +402,20 @@ func (l *link) beginShutdown(timeout time.Duration) error {
 	}
 	l.stopping = true
 	if timeout >= 0 {
-		l.closeOnIdle = time.AfterFunc(timeout, func() { l.close(closing{code: noProtocolError}) })
+		l.closeOnIdle = time.AfterFunc(timeout, l.closeNow)
 	}
 	idle := l.idleLocked()
 	l.mu.Unlock()
 	if idle {
-		l.close(closing{code: noProtocolError})
+		l.close(closing{code: noProtocolError, graceful: true})
 	}
 	return nil
+}
+
+func (l *link) closeNow() {
+	if first, _ := l.close(closing{code: noProtocolError}); !first {
+		l.endConn(false)
+	}
 }
 
 // idleLocked tells whether nothing that the peer asked for is under way.
@@ -382,7 +429,7 @@ func (l *link) finished() {
 	idle := l.stopping && l.idleLocked()
 	l.mu.Unlock()
 	if idle {
-		l.close(closing{code: noProtocolError})
+		l.close(closing{code: noProtocolError, graceful: true})
 	}
 	l.wakeReader()
 }

@@ -56,7 +56,7 @@ func (l *link) queueNote(n note, start bool) bool {
 	return true
 }
 
-func (n *note) held() int64 { return int64(len(n.payload) + itemOverhead) }
+func (n *note) held() int64 { return int64(len(n.name) + len(n.payload) + itemOverhead) }
 
 // serveNotes handles the notifications that wait, one after the other.
 func (l *link) serveNotes() {

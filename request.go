@@ -51,7 +51,7 @@ func (c *call) fail(err error) {
 	}
 	c.failed.Store(true)
 	c.feed.put(Response{MsgType: MsgTypeErrorRes, Data: []byte(err.Error())}, 0)
-	c.feed.end()
+	c.feed.finish(nil)
 }
 
 // register makes c pending under an id that no other call has.
@@ -166,7 +166,7 @@ func (l *link) onResult(h header) error {
 		c.failed.Store(h.t == MsgTypeErrorRes || h.t == MsgTypeRetryRes)
 		c.feed.put(res, len(payload))
 		if last {
-			c.feed.end()
+			c.feed.finish(nil)
 		}
 	}
 	return nil
@@ -174,8 +174,8 @@ func (l *link) onResult(h header) error {
 
 // SendRequest sends r and returns when it is on its way; its result goes to reschan, or several ones if it is a stream:
 // r.MsgType is MsgTypeSingleReq or MsgTypeStreamReq, whose first part r.Data is then. When the connection ends before
-// the last one, an error result follows. Retry results are not acted on. reschan is never closed, and reading from the
-// connection does not wait for it.
+// the last one, an error result follows. Retry results are not acted on. reschan is never closed. Results that it does not
+// take wait in memory; parts of a stream count for Limits.MaxPendingBytes.
 func (s *Sock) SendRequest(r *Request, reschan chan Response) error {
 	if r.MsgType != MsgTypeSingleReq && r.MsgType != MsgTypeStreamReq {
 		return fmt.Errorf("gotalk: SendRequest: message type %q is not a request; use MsgTypeSingleReq or MsgTypeStreamReq", r.MsgType)

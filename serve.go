@@ -304,7 +304,7 @@ func (l *link) serveRequest(r *servedRequest) {
 // reply writes the result of a handler.
 func (l *link) reply(m *message, op string) {
 	err := l.send(context.Background(), m)
-	if err != nil && m.t == MsgTypeSingleRes && len(m.payload) > maxSize {
+	if err != nil && m.t == MsgTypeSingleRes && uint64(len(m.payload)) > maxSize {
 		err = l.send(context.Background(), errorResult(m.id, err.Error()))
 	}
 	if err != nil && !errors.Is(err, ErrSockClosed) && l.causeOf() == nil {

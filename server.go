@@ -131,8 +131,8 @@ func (s *Server) serve(conn net.Conn) {
 // guard calls f, a callback of the program's. If it panics the Sock is closed.
 func guard(s *Sock, name string, f func()) (ok bool) {
 	defer func() {
-		if v := recover(); v != nil {
-			logTo(errorLogger(), s, "panic in %s: %v", name, v)
+		if !ok { // or it has called runtime.Goexit
+			logTo(errorLogger(), s, "panic in %s: %v", name, recover())
 			s.Close()
 		}
 	}()
@@ -226,7 +226,7 @@ func (t *sockSet) shutdown(ctx context.Context) error {
 		case <-l.gone:
 		case <-ctx.Done():
 			for _, l := range links {
-				l.close(closing{code: noProtocolError})
+				l.closeNow()
 			}
 			return ctx.Err()
 		}

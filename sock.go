@@ -222,7 +222,8 @@ func dialError(how, addr string, err error) error {
 
 // Read reads from the connection and dispatches what comes until the connection ends. Connect and servers call it; only
 // a Sock that was given a connection by Adopt needs it. It returns io.EOF when either side closed the connection,
-// otherwise why it ended: an error that matches one of ErrAbnormal, ErrUnsupported, ErrInvalidMsg and ErrTimeout.
+// otherwise why it ended: an error that matches one of ErrAbnormal, ErrUnsupported, ErrInvalidMsg and ErrTimeout, or a
+// *ProtocolError for a code that is none of theirs.
 func (s *Sock) Read(limits *Limits) error {
 	l, err := s.open()
 	if err != nil {
@@ -252,6 +253,7 @@ func (l *link) readToEnd() error {
 		l.beats.start(l.beat)
 	}
 	err := l.readMessages()
+	l.r.arm(0)
 	why := closing{code: noProtocolError}
 	var peerSays *peerError
 	switch {
@@ -263,7 +265,7 @@ func (l *link) readToEnd() error {
 		err = ErrInvalidMsg
 	case isTimeout(err):
 		why = closing{code: ProtocolErrorTimeout, cause: ErrTimeout, notify: true}
-		err = &timeoutError{fmt.Sprintf("the peer sent nothing for %v (Limits.ReadTimeout, HeartbeatInterval)", l.r.armedFor)}
+		err = l.silent()
 	default:
 		err = io.EOF
 	}

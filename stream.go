@@ -22,8 +22,9 @@ type servedStream struct {
 
 	over atomic.Bool // the end of the result is under way: the peer may use the id again
 
-	mu    sync.Mutex
-	ended bool // the end of the result has been sent
+	mu     sync.Mutex
+	ended  bool // the end of the result has been sent
+	failed bool // an error was
 }
 
 // Write sends p as a part of the result. Writing nothing does nothing: an empty part would be the end.
@@ -62,6 +63,10 @@ func (st *servedStream) send(t MsgType, p []byte) error {
 func (st *servedStream) fail(text string) error {
 	st.mu.Lock()
 	defer st.mu.Unlock()
+	if st.failed {
+		return nil
+	}
+	st.failed = true
 	st.over.Store(true)
 	err := st.send(MsgTypeErrorRes, []byte(text))
 	if !st.ended {
@@ -195,7 +200,7 @@ func (l *link) onStreamRequest(h header) error {
 		if payload == nil {
 			payload = []byte{} // the first part, unlike later ones, is no end when it is empty
 		}
-		st := &servedStream{link: l, id: h.id, in: newFeed(l, make(chan []byte, 1), true)}
+		st := &servedStream{link: l, id: h.id, in: newFeed(l, make(chan []byte), true)}
 		st.in.put(payload, len(payload))
 		l.mu.Lock()
 		closed := l.closed
@@ -211,6 +216,8 @@ func (l *link) onStreamRequest(h header) error {
 		if !closed {
 			l.w.inFlight.Add(1)
 			go l.serveStream(st, fn, op) // ends with the handler, whose input ends with the link
+		} else {
+			st.in.drop()
 		}
 		return nil
 	}
@@ -238,6 +245,7 @@ func (l *link) onStreamPart(h header) error {
 		return l.r.skip(h.size)
 	case tooLargeHere:
 		st.in.drop()
+		st.in.end()
 		go st.fail(tooLarge("part of a request", h.size, l.limits.MaxPayload).Error()) // ends when written or the link is closed
 		return l.r.skip(h.size)
 	case h.size == 0:

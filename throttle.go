@@ -28,11 +28,11 @@ func (l *link) throttle() bool {
 		switch {
 		case closed:
 			return false
-		case !wait && l.pendingBytes.Load() > 2*limit:
+		case !wait && l.pendingBytes.Load() > 2*limit+int64(l.limits.MaxPayload):
 			l.logError("too many notifications wait for their handlers while a call is under way; closing the connection")
 			l.close(closing{code: ProtocolErrorAbnormal, cause: ErrAbnormal, notify: true})
 			return false
-		case !wait && l.feedBytes.Load() > 2*limit:
+		case !wait && l.feedBytes.Load() > 2*limit+int64(l.limits.MaxPayload):
 			l.shedStream()
 			continue
 		case !wait:
@@ -66,7 +66,7 @@ func (l *link) throttle() bool {
 func (l *link) shedStream() {
 	const text = "stream ended: its consumer did not keep up"
 	l.mu.Lock()
-	var worst, n = msgID{}, -1
+	var worst, n = msgID{}, 0
 	var served *servedStream
 	var made *call
 	for id, st := range l.streams {
@@ -91,11 +91,11 @@ func (l *link) shedStream() {
 	l.mu.Unlock()
 	switch {
 	case made != nil:
-		made.feed.drop()
 		made.failed.Store(true)
-		made.feed.end()
+		made.feed.finish(&Response{MsgType: MsgTypeErrorRes, Data: []byte(text)})
 	case served != nil:
 		served.in.drop()
+		served.in.end()
 		go served.fail(text) // ends when written or the link is closed
 	}
 }

@@ -96,7 +96,7 @@ var buffers = sync.Pool{New: func() any { return &buffer{b: make([]byte, 0, 1<<1
 // ctx can end, so that send must be able to return at any time, it neither lends the slice nor writes by itself. When
 // send returns, the payload is the caller's again; an error of a write that is still to come ends the connection.
 func (w *msgWriter) send(ctx context.Context, m *message) error {
-	if len(m.payload) > maxSize {
+	if uint64(len(m.payload)) > maxSize {
 		return oversize(len(m.payload))
 	}
 	mayBlock := ctx.Done() == nil
@@ -269,7 +269,7 @@ func (w *msgWriter) appendLocked(m *message, mayLend bool) (lent bool) {
 		if !framed {
 			t.b = m.appendHeader(t.b)
 		} else {
-			// The header's size is known only afterwards; it is at most what a frame's first length form takes twice over.
+			// A frame begins with its size, which is known when the header is there.
 			var room [64]byte
 			t.b = w.appendFrame(t.b, m.appendHeader(room[:0]))
 		}

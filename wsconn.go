@@ -153,7 +153,7 @@ func (c *wsNetConn) Write(p []byte) (int, error) {
 	if w == nil {
 		return c.Conn.Write(p)
 	}
-	if len(p) > 0 && p[0]&0xf == websocket.CloseMessage && c.closing.Swap(true) {
+	if len(p) > 0 && p[0] == 0x80|websocket.CloseMessage && c.closing.Swap(true) {
 		return len(p), nil
 	}
 	if err := w.postRaw(p); err != nil {

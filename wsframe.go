@@ -18,7 +18,7 @@ const (
 const wsBinaryFinal = 0x82 // first byte of a frame that is a whole binary message
 
 // appendFrameHeader appends the header of a frame that is a whole binary WebSocket message of n bytes. The payload that
-// follows it is to be masked with key by appendMasked, if f says so.
+// follows is to be masked with key, if f says so.
 func appendFrameHeader(b []byte, f framing, n int) (frame []byte, key uint32) {
 	masked := byte(0)
 	if f == clientFraming {
