@@ -9,7 +9,7 @@ import (
 )
 
 // BufferReqHandler handles a single request, with payloads as they are on the wire. It may run many times at once, also
-// for the same Sock (see Limits.MaxHandlers), and take its time: nothing else waits for it.
+// for the same Sock (see Limits.MaxHandlers), and take its time: others are started meanwhile.
 //
 // payload is never nil and the handler's to keep. The returned data is the request's result and must not be changed
 // after the handler returned; nil makes an empty result. When err is not nil its text is sent to the peer instead.
