@@ -235,7 +235,7 @@ func (l *link) close(why closing) (first bool, err error) {
 	}
 	lingerFor := lingerTime
 	if why.graceful {
-		lingerFor = l.limits.WriteTimeout
+		lingerFor = l.w.patience()
 	}
 	linger := time.AfterFunc(lingerFor, func() { l.endConn(false) })
 	if l.w.close(why.cause, last, l.closeFrame(), func() { linger.Stop(); l.endConn(true) }) {

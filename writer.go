@@ -477,6 +477,13 @@ func (w *msgWriter) setLimits(maxUnsent int, timeout time.Duration) {
 	w.mu.Unlock()
 }
 
+// patience returns how long a write may take.
+func (w *msgWriter) patience() time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.timeout
+}
+
 // close lets no more messages in after last, if there is one, and raw; err is what those who try get. It tells whether
 // all is written; if not, drained is called when that is so or the connection broke.
 func (w *msgWriter) close(err error, last *message, raw []byte, drained func()) bool {
