@@ -76,6 +76,15 @@ func (st *servedStream) fail(text string) error {
 	return err
 }
 
+// abort fails the request and ends the handler's input, without waiting. What is queued of it is dropped.
+func (st *servedStream) abort(text string) {
+	st.in.drop()
+	go func() { // ends when the error is written or the link closed
+		st.fail(text)
+		st.in.end() // after that: the handler shall not return first and end the result as if all was well
+	}()
+}
+
 // StreamRequest is a streaming request under way, made by Sock.StreamRequest. Its methods may be called concurrently.
 type StreamRequest struct {
 	link *link
@@ -244,9 +253,7 @@ func (l *link) onStreamPart(h header) error {
 	case st == nil: // refused, failed or over; the peer could not know yet
 		return l.r.skip(h.size)
 	case tooLargeHere:
-		st.in.drop()
-		st.in.end()
-		go st.fail(tooLarge("part of a request", h.size, l.limits.MaxPayload).Error()) // ends when written or the link is closed
+		st.abort(tooLarge("part of a request", h.size, l.limits.MaxPayload).Error())
 		return l.r.skip(h.size)
 	case h.size == 0:
 		st.in.end()

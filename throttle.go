@@ -94,8 +94,6 @@ func (l *link) shedStream() {
 		made.failed.Store(true)
 		made.feed.finish(&Response{MsgType: MsgTypeErrorRes, Data: []byte(text)})
 	case served != nil:
-		served.in.drop()
-		served.in.end()
-		go served.fail(text) // ends when written or the link is closed
+		served.abort(text)
 	}
 }
