@@ -130,7 +130,7 @@ test("rooms, and what was missed in them", async () => {
   await bob.fill("#new-room input", "Tea & Cake");
   await bob.click("#new-room .primary");
   await see(ann, "nav .name", "tea & cake");
-  assert.equal(await bob.textContent("#room"), "tea & cake");
+  await see(bob, "#room", "tea & cake");
   assert.equal(new URL(bob.url()).hash, "#tea%20%26%20cake");
 
   await say(bob, "first");
