@@ -215,16 +215,7 @@ func (l *link) close(why closing) (first bool, err error) {
 	if timer != nil && !why.graceful {
 		timer.Stop()
 	}
-	if cancel != nil {
-		cancel()
-	}
-	for _, c := range calls {
-		c.fail(why.cause)
-	}
-	for _, st := range streams {
-		st.in.end()
-	}
-	l.wakeReader()
+	// First our last words, so that nothing that ends because of this gets between; last what may block.
 	var last *message
 	if why.notify {
 		last = &message{t: MsgTypeProtocolError, size: uint32(why.code)}
@@ -238,7 +229,18 @@ func (l *link) close(why closing) (first bool, err error) {
 		lingerFor = l.w.patience()
 	}
 	linger := time.AfterFunc(lingerFor, func() { l.endConn(false) })
-	if l.w.close(why.cause, last, l.closeFrame(), func() { linger.Stop(); l.endConn(true) }) {
+	written := l.w.close(why.cause, last, l.closeFrame(), func() { linger.Stop(); l.endConn(true) })
+	if cancel != nil {
+		cancel()
+	}
+	for _, c := range calls {
+		c.fail(why.cause)
+	}
+	for _, st := range streams {
+		st.in.end()
+	}
+	l.wakeReader()
+	if written {
 		linger.Stop()
 		err = l.endConn(true)
 	}

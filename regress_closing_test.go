@@ -202,3 +202,23 @@ func TestGoexitInAcceptHandlerCloses(t *testing.T) {
 	})
 	require.Contains(t, log(), "AcceptHandler")
 }
+
+// What handlers say when the connection's end cancels their context does not come before the reason of that end.
+func TestReasonComesBeforeCancelledHandlers(t *testing.T) {
+	h := gotalk.NewHandlers()
+	h.HandleBufferRequest("wait", func(s *gotalk.Sock, _ string, _ []byte) ([]byte, error) {
+		<-s.Context().Done()
+		return nil, s.Context().Err()
+	})
+	limits := *gotalk.DefaultLimits
+	limits.ReadTimeout = 20 * time.Millisecond
+	s := serveTCP(t, h, &limits)
+	for range 20 {
+		p := s.peer()
+		for _, id := range []string{"aaaa", "bbbb", "cccc"} {
+			p.say(request(id, "wait", 0))
+		}
+		p.hears("f00000003")
+		p.hears("end")
+	}
+}
