@@ -80,6 +80,7 @@ func TestShutdownWaitsForSlowReader(t *testing.T) {
 			p := s.peer()
 			sock, start := s.sock(), time.Now()
 			p.say(request("aaaa", "wait", 0))
+			synctest.Wait()
 			var wg sync.WaitGroup
 			wg.Add(1)
 			require.NoError(t, sock.Shutdown(&wg, timeout))
