@@ -25,7 +25,6 @@ export type StreamRequestHandler = (stream: StreamResponse, op: string) => unkno
 /**
  * Answers by calling result, by returning a value or a promise, or by throwing. What a handler returns is the answer
  * if it does not declare the parameter result; one that declares it answers by it, or by a promise of a value.
- * A function without parameters that returns undefined, not a promise, is taken to call result later.
  */
 export type RequestHandler<F> = (value: In<F>, result: Result<Out<F>>, op: string) => Out<F> | Promise<Out<F> | void> | void;
 export type NotificationHandler<F> = (value: In<F>, name: string) => unknown;
