@@ -1,6 +1,7 @@
 package gotalk
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,13 +14,15 @@ const badSignature = "invalid handler signature (see https://pkg.go.dev/github.c
 var errParameterType = errors.New("unexpected parameter type")
 
 var (
-	sockType  = reflect.TypeFor[*Sock]()
-	errorType = reflect.TypeFor[error]()
+	sockType    = reflect.TypeFor[*Sock]()
+	errorType   = reflect.TypeFor[error]()
+	contextType = reflect.TypeFor[context.Context]()
 )
 
 // shapes says what functions of one kind may look like.
 type shapes struct {
-	// params has what the parameters are, by their number: s for the Sock, n for the name, p for the decoded payload.
+	// params has what the parameters are, by their number: s for the Sock, n for the name, p for the decoded payload. A
+	// context may come before them.
 	params [4]string
 	text   string // for people
 }
@@ -28,12 +31,13 @@ var (
 	requestShapes = &shapes{
 		params: [4]string{"", "p", "sp", "snp"}, // or "s", see requestHandler
 		text: "a request handler is one of func() R, func(param) R, func(*Sock) R, func(*Sock, param) R and " +
-			"func(*Sock, op string, param) R, where R is error or (result, error)",
+			"func(*Sock, op string, param) R, where R is error or (result, error), " +
+			"or the same with a context.Context first",
 	}
 	notificationShapes = &shapes{
 		params: [4]string{"", "p", "np", "snp"},
 		text: "a notification handler is one of func(), func(param), func(name string, param) and " +
-			"func(*Sock, name string, param), without results",
+			"func(*Sock, name string, param), or the same with a context.Context first, without results",
 	}
 )
 
@@ -41,12 +45,13 @@ var (
 // type says that the function does not have that parameter.
 type adapted struct {
 	fn                reflect.Value
+	ctx               bool // the first parameter is a context
 	sock, name, param reflect.Type
 }
 
 // requestHandler makes a handler of a function that has one of the shapes that Handlers.Handle lists. It panics when fn
 // is anything else.
-func requestHandler(fn interface{}) BufferReqHandler {
+func requestHandler(fn interface{}) requestFunc {
 	a := adapt(fn, requestShapes)
 	if isSock(a.param) && a.sock == nil { // func(*Sock)
 		a.sock, a.param = a.param, nil
@@ -63,12 +68,12 @@ func requestHandler(fn interface{}) BufferReqHandler {
 		refuse(fn, requestShapes, "its last result must be error, not %s", t.Out(last))
 	}
 
-	return func(s *Sock, op string, payload []byte) ([]byte, error) {
+	serve := func(ctx context.Context, s *Sock, op string, payload []byte) ([]byte, error) {
 		param, err := a.decode(payload)
 		if err != nil {
 			return nil, errParameterType
 		}
-		out := a.call(s, op, param)
+		out := a.call(ctx, s, op, param)
 		if err := out[last]; !err.IsNil() {
 			return nil, err.Interface().(error)
 		}
@@ -77,21 +82,36 @@ func requestHandler(fn interface{}) BufferReqHandler {
 		}
 		return json.Marshal(out[0].Interface())
 	}
+	if a.ctx {
+		return requestFunc{withCtx: serve}
+	}
+	return requestFunc{plain: func(s *Sock, op string, payload []byte) ([]byte, error) {
+		return serve(context.Background(), s, op, payload) // which it does not take
+	}}
 }
 
 // notificationHandler makes a handler of a function that has one of the shapes that Handlers.HandleNotification lists.
 // It panics when fn is anything else.
-func notificationHandler(fn interface{}) BufferNoteHandler {
+func notificationHandler(fn interface{}) noteFunc {
 	a := adapt(fn, notificationShapes)
+	if a.ctx && isSock(a.param) && a.sock == nil { // func(context.Context, *Sock)
+		a.sock, a.param = a.param, nil
+	}
 	if t := a.fn.Type(); t.NumOut() > 0 {
 		refuse(fn, notificationShapes, "it returns %s, which nobody would get", t.Out(0))
 	}
 
-	return func(s *Sock, name string, payload []byte) {
+	serve := func(ctx context.Context, s *Sock, name string, payload []byte) {
 		// Nobody waits for an answer that could say that decoding failed: the handler gets what there is.
 		param, _ := a.decode(payload)
-		a.call(s, name, param)
+		a.call(ctx, s, name, param)
 	}
+	if a.ctx {
+		return noteFunc{withCtx: serve}
+	}
+	return noteFunc{plain: func(s *Sock, name string, payload []byte) {
+		serve(context.Background(), s, name, payload) // which it does not take
+	}}
 }
 
 // adapt checks that fn is a function and takes what functions of its kind may take.
@@ -104,12 +124,24 @@ func adapt(fn interface{}, legal *shapes) *adapted {
 		refuse(fn, legal, "the function is nil")
 	case a.fn.Type().IsVariadic():
 		refuse(fn, legal, "it is variadic")
-	case a.fn.Type().NumIn() >= len(legal.params):
-		refuse(fn, legal, "%d parameters are too many", a.fn.Type().NumIn())
 	}
-	n := a.fn.Type().NumIn()
-	for i, param := range legal.params[n] {
+	n, first := a.fn.Type().NumIn(), 0
+	if n > 0 && a.fn.Type().In(0) == contextType {
+		a.ctx, first = true, 1
+	}
+	if n-first >= len(legal.params) {
+		refuse(fn, legal, "%d parameters are too many", n)
+	}
+	params := legal.params[n-first]
+	if a.ctx && params == "np" && isSock(a.fn.Type().In(1)) { // with a context, notifications have the shapes of requests too
+		params = "sp"
+	}
+	for i, param := range params {
+		i += first
 		t := a.fn.Type().In(i)
+		if t == contextType {
+			refuse(fn, legal, "context.Context must be the first parameter")
+		}
 		switch param {
 		case 's':
 			if !isSock(t) {
@@ -149,8 +181,11 @@ func (a *adapted) decode(payload []byte) (param reflect.Value, err error) {
 }
 
 // call calls the function with those of the arguments that it takes.
-func (a *adapted) call(s *Sock, name string, param reflect.Value) []reflect.Value {
-	in := make([]reflect.Value, 0, 3)
+func (a *adapted) call(ctx context.Context, s *Sock, name string, param reflect.Value) []reflect.Value {
+	in := make([]reflect.Value, 0, 4)
+	if a.ctx {
+		in = append(in, reflect.ValueOf(ctx))
+	}
 	if a.sock != nil {
 		in = append(in, reflect.ValueOf(s).Convert(a.sock))
 	}

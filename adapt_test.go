@@ -1,6 +1,7 @@
 package gotalk_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -394,4 +395,57 @@ func TestHandleNotificationSockAsParameter(t *testing.T) {
 		require.True(t, called)
 	}
 	callNotification(func(p *gotalk.Sock) { require.NotSame(t, s, p) }, s, "name", []byte("{}"))
+}
+
+// With a context before all else a function gets the one of its call.
+func TestHandleShapesWithContext(t *testing.T) {
+	s := &gotalk.Sock{}
+	var got []interface{}
+	record := func(ctx context.Context, args ...interface{}) {
+		got = append(args, ctx.Err()) // that of a Sock without a connection has ended
+	}
+	args := func(args ...interface{}) []interface{} { return append(args, context.Canceled) }
+	for _, c := range []struct {
+		fn   interface{}
+		args []interface{}
+	}{
+		{func(ctx context.Context) error { record(ctx); return nil }, args()},
+		{func(ctx context.Context, p int) error { record(ctx, p); return nil }, args(5)},
+		{func(ctx context.Context, s *gotalk.Sock) error { record(ctx, s); return nil }, args(s)},
+		{func(ctx context.Context, s *mySock) (int, error) { record(ctx, s); return 1, nil }, args((*mySock)(s))},
+		{func(ctx context.Context, s *gotalk.Sock, p int) error { record(ctx, s, p); return nil }, args(s, 5)},
+		{func(ctx context.Context, s *gotalk.Sock, op string, p int) error { record(ctx, s, op, p); return nil }, args(s, "op", 5)},
+	} {
+		_, err := callRequest(c.fn, s, "op", "5")
+		require.NoError(t, err, "%T", c.fn)
+		require.Equal(t, c.args, got, "%T", c.fn)
+	}
+	for _, c := range []struct {
+		fn   interface{}
+		args []interface{}
+	}{
+		{func(ctx context.Context) { record(ctx) }, args()},
+		{func(ctx context.Context, p int) { record(ctx, p) }, args(5)},
+		{func(ctx context.Context, name string, p int) { record(ctx, name, p) }, args("op", 5)},
+		{func(ctx context.Context, s *gotalk.Sock) { record(ctx, s) }, args(s)},
+		{func(ctx context.Context, s *gotalk.Sock, p int) { record(ctx, s, p) }, args(s, 5)},
+		{func(ctx context.Context, s *gotalk.Sock, name string, p int) { record(ctx, s, name, p) }, args(s, "op", 5)},
+	} {
+		callNotification(c.fn, s, "op", []byte("5"))
+		require.Equal(t, c.args, got, "%T", c.fn)
+	}
+	h := &gotalk.Handlers{}
+	for _, c := range []struct {
+		fn  interface{}
+		why string
+	}{
+		{func(int, context.Context) error { return nil }, "number 1 must be *Sock, not int"},
+		{func(*gotalk.Sock, context.Context) error { return nil }, "context.Context must be the first parameter"},
+		{func(context.Context, context.Context) error { return nil }, "context.Context must be the first parameter"},
+		{func(context.Context, int, int) error { return nil }, "of 3 parameters, number 2 must be *Sock, not int"},
+		{func(context.Context, *gotalk.Sock, string, int, int) error { return nil }, "5 parameters are too many"},
+	} {
+		require.Contains(t, refusal(h.Handle, c.fn), c.why)
+	}
+	require.Contains(t, refusal(h.HandleNotification, func(context.Context, int, int) {}), "number 2 must be a string, not int")
 }

@@ -86,7 +86,7 @@ func TestRoundTripAllocatesLittle(t *testing.T) {
 	s := serveTCP(t, echoHandlers(), nil)
 	c := s.client(nil)
 	payload := []byte(message25)
-	require.LessOrEqual(t, testing.AllocsPerRun(2000, func() { c.BufferRequest("echo", payload) }), 6.0)
+	require.LessOrEqual(t, testing.AllocsPerRun(2000, func() { c.BufferRequest("echo", payload) }), 4.0)
 }
 
 // countingConn counts the writes to a connection, of which each is a system call.

@@ -1,6 +1,7 @@
 package gotalk_test
 
 import (
+	"context"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -168,4 +169,30 @@ func BenchmarkHeader(b *testing.B) {
 			gotalk.ParseHeader(header)
 		}
 	})
+}
+
+// BenchmarkInterceptors is a request that is served without a context, with one, and with interceptors: those who use
+// neither pay for neither.
+func BenchmarkInterceptors(b *testing.B) {
+	pass := func(ctx context.Context, _ *gotalk.CallInfo, next func(context.Context) error) error {
+		return next(ctx)
+	}
+	for _, c := range []struct {
+		name, op string
+		n        int
+	}{{"none", "echo", 0}, {"context", "context", 0}, {"one", "echo", 1}, {"three", "echo", 3}} {
+		b.Run(c.name, func(b *testing.B) {
+			h := echoHandlers()
+			h.HandleBufferRequestContext("context", func(_ context.Context, _ *gotalk.Sock, _ string, p []byte) ([]byte, error) { return p, nil })
+			for range c.n {
+				h.Use(pass)
+			}
+			client := serveTCP(b, h, nil).client(nil)
+			payload := make([]byte, 64)
+			spread(b, 16, nil, func() error {
+				_, err := client.BufferRequest(c.op, payload)
+				return err
+			})
+		})
+	}
 }

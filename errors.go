@@ -13,7 +13,7 @@ var (
 	ErrUnexpectedStreamingRes = errors.New("unexpected streaming response")
 
 	// ErrSockClosed is returned by everything that needs an open connection when there is none: before Connect, after
-	// Close, after Shutdown, or because the peer went away while a call was under way.
+	// Close, after Shutdown of either side, or because the peer went away while a call was under way.
 	ErrSockClosed = errors.New("socket closed")
 
 	// ErrAbnormal, ErrUnsupported, ErrInvalidMsg and ErrTimeout stand for the four protocol errors. A call that was
@@ -38,9 +38,12 @@ var (
 const (
 	textRateLimit    = "request rate limit"
 	textNoStreams    = "stream requests not supported"
-	textInternal     = "internal error"
 	textShuttingDown = "shutting down"
+	textCallRate     = "rate limit"
 )
+
+// errInternal is what the peer is told of a handler's panic.
+var errInternal = NewError(CodeInternal, "internal error")
 
 // ProtocolError is the error that a connection ended with when the code on the wire is none of the four known ones.
 type ProtocolError struct {
@@ -104,12 +107,53 @@ func NewRequest(op string, buf []byte) *Request {
 // peer answered with an error: use errors.As to tell that from a failure on the way.
 type Response struct {
 	MsgType
-	Data []byte        // payload; the receiver's own
-	Wait time.Duration // how long to wait before trying again, when IsRetry
+	Data []byte        // payload; the receiver's own. The message alone if an error came with a code: see Unwrap
+	Wait time.Duration // how long to wait before trying again, when IsRetry; otherwise of no meaning
 }
 
-// Error returns the payload as text: the message of an error result or the reason of a retry result.
-func (r *Response) Error() string { return string(r.Data) }
+// coded as the Wait of an error result says that the JSON that it came as, with a code, stands behind the end of Data, up
+// to its capacity. (There is no room for another field: programs write Response literals without field names, and look
+// for the text of an error in Data.)
+const coded time.Duration = -1
+
+// setError makes payload an error's, of which e is what it says.
+func (r *Response) setError(e *Error, payload []byte) {
+	b := make([]byte, len(e.Message)+len(payload))
+	n := copy(b, e.Message)
+	copy(b[n:], payload)
+	r.Data, r.Wait = b[:n], coded
+}
+
+// Error returns the message of an error result or the reason of a retry result.
+func (r *Response) Error() string {
+	if e := r.coded(); e != nil {
+		return e.Message
+	}
+	return string(r.Data)
+}
+
+// Unwrap returns the *Error of an error result, so that errors.As and CodeOf find it; its code is CodeUnknown unless the
+// peer said one. For a retry result the code is CodeUnavailable.
+func (r *Response) Unwrap() error {
+	if e := r.coded(); e != nil {
+		return e
+	}
+	switch {
+	case r.IsError():
+		return NewError(CodeUnknown, string(r.Data))
+	case r.IsRetry():
+		return NewError(CodeUnavailable, string(r.Data))
+	}
+	return nil
+}
+
+// coded returns the error of an error result that came with a code, otherwise nil.
+func (r *Response) coded() *Error {
+	if r.Wait != coded || !r.IsError() {
+		return nil
+	}
+	return parseError(r.Data[len(r.Data):cap(r.Data)])
+}
 
 // IsError tells whether the request failed.
 func (r *Response) IsError() bool { return r.MsgType == MsgTypeErrorRes }

@@ -13,3 +13,14 @@ func ParseHeader(b []byte) (t MsgType, id [4]byte, name []byte, wait, size uint3
 	h, n, err := parseHeader(b)
 	return h.t, h.id, h.name, h.wait, h.size, n, err
 }
+
+// Held says what the connection in use holds: calls under way, streams of the peer's, and bytes of parts.
+func Held(s *Sock) (calls, streams int, feedBytes int64) {
+	l := s.link.Load()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.calls), len(l.streams), l.feedBytes.Load()
+}
+
+// Reserve is the first thing that Send does: it takes credit for n bytes.
+func (st *Stream) Reserve(n int64) error { return st.reserve(n) }

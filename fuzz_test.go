@@ -2,6 +2,7 @@ package gotalk_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -120,6 +121,7 @@ var fuzzLimits = &gotalk.Limits{StreamRequests: 3, BufferRequests: 3, MaxPayload
 func fuzzHandlers() *gotalk.Handlers {
 	h := streamHandlers()
 	h.Handle("json", func(_ *gotalk.Sock, v map[string]any) (any, error) { return v, nil })
+	h.Handle("wait", func(ctx context.Context, v any) (any, error) { <-ctx.Done(); return v, ctx.Err() })
 	h.HandleBufferNotification("", func(*gotalk.Sock, string, []byte) {})
 	return h
 }
@@ -127,7 +129,9 @@ func fuzzHandlers() *gotalk.Handlers {
 var conversations = []string{
 	"raaaa004echo00000002hi", "saaaa004copy00000001xpaaaa00000001ypaaaa00000000", "n004note00000000", "h000112345678",
 	"Raaaa00000000", "eaaaa0000000100000000", "Eaaaa00000002no", "f00000003", "raaaa004json00000002{}", "saaaa003all00000000saaaa003all00000000",
-	"saaaa005panic00000000", "raaaa004nopeffffffff", "x000000000000", "n00cgotalk:hello00000002{}", "paaaa00000000", "raaaa000",
+	"saaaa005panic00000000", "raaaa004nopeffffffff", "x000000000000", "n00cgotalk:hello00000002{}",
+	`n00cgotalk:hello0000001b{"cancel":1,"meta":1,"e":1}n00bgotalk:meta00000014aaaa{"timeout_ms":1}raaaa004wait00000002{}n00dgotalk:cancel00000004aaaa`,
+	"paaaa00000000", "raaaa000",
 }
 
 // FuzzServerBytes: whatever a peer sends, the Sock neither dies nor hangs.

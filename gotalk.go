@@ -24,12 +24,41 @@
 //
 // Payloads are JSON with [Sock.Request], [Sock.Notify] and [Handle], and any bytes with [Sock.BufferRequest],
 // [Sock.BufferNotify] and [HandleBufferRequest]; on the wire there is no difference. A notification is a request that
-// nobody answers. A streaming request ([Sock.StreamRequest], [HandleStreamRequest]) has any number of parts in both
-// directions.
+// nobody answers.
+//
+// An operation that both sides are written in Go for can be declared once, with its types:
+//
+//	var Greet = gotalk.Op[GreetIn, GreetOut]{Name: "greet"}
+//
+//	Greet.Handle(nil, func(ctx context.Context, s *gotalk.Sock, in GreetIn) (GreetOut, error) { … })
+//	out, err := Greet.Call(ctx, s, GreetIn{Name: "Rasmus"})
+//
+// [HandleFunc] and [Call] are the same without the declaration, [Note] is for notifications and [StreamOp] for streams.
 //
 // Connections may be TCP, Unix sockets or whatever package net knows, TLS ([ConnectTLS], [ListenTLS]), memory ([Pipe]),
 // any io.ReadWriteCloser ([Sock.ConnectReader], [Sock.Adopt]), or a WebSocket: a [WebSocketServer] is an http.Handler
 // that serves browsers, and [ConnectWebSocket] is for Go programs.
+//
+// # Contexts
+//
+// Every call has a form that takes a context, such as [Sock.RequestContext], and every shape of handler may have one as
+// its first parameter. When the caller's context ends the call returns at once, and the handler's context ends too. The
+// caller's deadline reaches the handler, so that calls that it makes in turn have what is left of it; [WithMeta] sends
+// texts along, which [MetaFrom] finds. A handler's context also ends when its connection does. A peer of gotalk 1.x is
+// told none of this: then only the caller's side ends.
+//
+// # Streams
+//
+// [Sock.OpenStream] calls an operation registered by [HandleStream]. A [Stream] has any number of parts in both directions:
+// Send and Recv, io.Reader and io.Writer, or a range loop. A peer that does not receive holds up the sender's Send, within
+// a window of 256 KiB for each direction of each stream, three times that while it keeps up, and nothing else.
+// [Sock.StreamRequest] and [HandleStreamRequest] are the API of gotalk 1.x for the same thing.
+//
+// # Interceptors
+//
+// [Handlers.Use] puts functions around all that is served, [Sock.Use] around all that is called: for logs, metrics,
+// deadlines, limits and whatever else concerns every call. The modules metrics and tracing beside this package have some for
+// Prometheus and OpenTelemetry.
 //
 // # Concurrency
 //
@@ -47,9 +76,11 @@
 //
 // # Errors
 //
-// An error that a handler returns reaches the caller as text, in a [*Response] with IsError. A call ends with
-// [ErrSockClosed] when the connection does, or with [ErrTimeout], [ErrInvalidMsg], [ErrUnsupported] or [ErrAbnormal] if
-// it ended for such a reason: test with errors.Is. A call whose context ends returns the context's error.
+// An error that a handler returns reaches the caller with its message, and with its code if it is an [*Error]: [NewError]
+// makes one, [CodeOf] says which it is. It is in a [*Response], for which IsError holds. A call ends with [ErrSockClosed]
+// when the connection does, or with [ErrTimeout], [ErrInvalidMsg], [ErrUnsupported] or [ErrAbnormal] if it ended for such a
+// reason: test with errors.Is. A call whose context ends returns the context's error. [RetryAfter] lets a handler say that
+// the call shall be made again later, which callers do by themselves.
 //
 // # Limits and back-pressure
 //
@@ -63,7 +94,8 @@
 // [Sock.Close] ends a connection at once, [Sock.Shutdown] and [Server.Shutdown] when what is under way is answered.
 // [Sock.CloseHandler] is called when a connection has ended, and [Sock.Context] ends with it. A peer that is silent is
 // dropped after [Limits].ReadTimeout; heartbeats, which connecting sides send every 20 s and accepting sides answer, keep
-// an idle connection alive. A Sock may be connected again after its connection ended.
+// an idle connection alive. A Sock may be connected again after its connection ended; a [Client] does so by itself, moves
+// calls on to the next connection, and spreads them over several servers.
 //
 // # The wire
 //
@@ -86,8 +118,16 @@ func Handle(op string, fn interface{}) { DefaultHandlers.Handle(op, fn) }
 // HandleBufferRequest registers a function for requests with any payload in DefaultHandlers.
 func HandleBufferRequest(op string, fn BufferReqHandler) { DefaultHandlers.HandleBufferRequest(op, fn) }
 
+// HandleBufferRequestContext is HandleBufferRequest for a function that takes a context.
+func HandleBufferRequestContext(op string, fn BufferReqContextHandler) {
+	DefaultHandlers.HandleBufferRequestContext(op, fn)
+}
+
 // HandleStreamRequest registers a function for streaming requests in DefaultHandlers.
 func HandleStreamRequest(op string, fn StreamReqHandler) { DefaultHandlers.HandleStreamRequest(op, fn) }
+
+// HandleStream registers a function for streams in DefaultHandlers; see Handlers.HandleStream.
+func HandleStream(op string, fn StreamHandler) { DefaultHandlers.HandleStream(op, fn) }
 
 // HandleNotification registers a function for notifications with JSON payloads in DefaultHandlers; see
 // Handlers.HandleNotification.
@@ -96,6 +136,11 @@ func HandleNotification(name string, fn interface{}) { DefaultHandlers.HandleNot
 // HandleBufferNotification registers a function for notifications with any payload in DefaultHandlers.
 func HandleBufferNotification(name string, fn BufferNoteHandler) {
 	DefaultHandlers.HandleBufferNotification(name, fn)
+}
+
+// HandleBufferNotificationContext is HandleBufferNotification for a function that takes a context.
+func HandleBufferNotificationContext(name string, fn BufferNoteContextHandler) {
+	DefaultHandlers.HandleBufferNotificationContext(name, fn)
 }
 
 // LoggerFunc takes a message about a Sock; format and args are as for fmt.Printf.

@@ -1,6 +1,7 @@
 package gotalk
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"strings"
@@ -15,12 +16,45 @@ import (
 // after the handler returned; nil makes an empty result. When err is not nil its text is sent to the peer instead.
 type BufferReqHandler func(s *Sock, op string, payload []byte) ([]byte, error)
 
+// BufferReqContextHandler is a BufferReqHandler that gets the request's context. It ends when the caller cancels the
+// request, when the deadline that the caller gave it has passed, when the connection ends, and when the handler has
+// returned. MetaFrom finds in it what the caller sent along. It has the values that Sock.Context has. A handler that
+// returns because of it returns ctx.Err(); calls that it makes with ctx hand the deadline on.
+type BufferReqContextHandler func(ctx context.Context, s *Sock, op string, payload []byte) ([]byte, error)
+
 // BufferNoteHandler handles a notification, with a payload as it is on the wire. The notifications of a Sock are
 // handled one after the other in the order of their arrival, those of different Socks at the same time. Requests do not
 // wait for it.
 //
 // payload is nil when the notification carries none, and the handler's to keep.
 type BufferNoteHandler func(s *Sock, name string, payload []byte)
+
+// BufferNoteContextHandler is a BufferNoteHandler that gets a context, which ends when the connection does and when the
+// handler has returned. What the peer sent just before it closed the connection is still handled: ctx has ended then.
+type BufferNoteContextHandler func(ctx context.Context, s *Sock, name string, payload []byte)
+
+// requestFunc is a handler as it was registered: one of the two.
+type requestFunc struct {
+	plain   BufferReqHandler
+	withCtx BufferReqContextHandler
+}
+
+func (f requestFunc) isNil() bool { return f.plain == nil && f.withCtx == nil }
+
+func (f requestFunc) call(ctx context.Context, s *Sock, op string, payload []byte) ([]byte, error) {
+	if f.withCtx != nil {
+		return f.withCtx(ctx, s, op, payload)
+	}
+	return f.plain(s, op, payload)
+}
+
+// noteFunc is requestFunc for notifications.
+type noteFunc struct {
+	plain   BufferNoteHandler
+	withCtx BufferNoteContextHandler
+}
+
+func (f noteFunc) isNil() bool { return f.plain == nil && f.withCtx == nil }
 
 // Handlers is a set of handlers for requests and notifications, each registered under the name of what it handles. The
 // zero value is an empty set, ready for use. A set may serve any number of Socks, and all methods may be called
@@ -37,9 +71,12 @@ type BufferNoteHandler func(s *Sock, name string, payload []byte)
 // the protocol's extensions and never reach a handler, not even a fallback. Registering under a name that breaks either
 // rule panics.
 type Handlers struct {
-	requests      table[BufferReqHandler]
-	streams       table[StreamReqHandler]
-	notifications table[BufferNoteHandler]
+	requests      table[requestFunc]
+	streams       table[streamFunc]
+	notifications table[noteFunc]
+
+	outer  *Handlers    // the set behind this one, or nil; set before first use
+	around interceptors // see Use
 }
 
 // NewHandlers returns an empty set.
@@ -49,10 +86,11 @@ func NewHandlers() *Handlers { return &Handlers{} }
 
 // NewSubHandlers returns an empty set that h stands behind. A name is looked up among the names registered with the new
 // set, then those of h (and of the set behind h, if there is one); then come the new set's fallback and last that of h.
-// What is registered with h later is found as well.
+// What is registered with h later is found as well. Interceptors of h are called around what the new set handles too.
 func (h *Handlers) NewSubHandlers() *Handlers {
 	sub := &Handlers{}
 	if h != nil {
+		sub.outer = h
 		sub.requests.outer = &h.requests
 		sub.streams.outer = &h.streams
 		sub.notifications.outer = &h.notifications
@@ -74,7 +112,7 @@ func (h *Handlers) NewSubHandlers() *Handlers {
 //	func(*Sock, param) (result, error)
 //	func(*Sock, op string, param) (result, error)
 //
-// where param and result are any types that encoding/json handles, op any string type, error any interface type that
+// or one of them with a context.Context before all else (see BufferReqContextHandler), where param and result are any types that encoding/json handles, op any string type, error any interface type that
 // implements error, and *Sock may be a pointer to a type of your own that is declared as Sock is (type Conn
 // gotalk.Sock). Anything else panics, and says why. For example:
 //
@@ -88,18 +126,29 @@ func (h *Handlers) NewSubHandlers() *Handlers {
 //
 // See BufferReqHandler about concurrency.
 func (h *Handlers) Handle(op string, fn interface{}) {
-	h.HandleBufferRequest(op, requestHandler(fn))
+	h.requests.set(op, requestHandler(fn), false)
 }
 
 // HandleBufferRequest registers fn for single requests named op.
 func (h *Handlers) HandleBufferRequest(op string, fn BufferReqHandler) {
-	h.requests.set(op, fn, fn == nil)
+	h.requests.set(op, requestFunc{plain: fn}, fn == nil)
+}
+
+// HandleBufferRequestContext registers fn for single requests named op, in the same table as HandleBufferRequest.
+func (h *Handlers) HandleBufferRequestContext(op string, fn BufferReqContextHandler) {
+	h.requests.set(op, requestFunc{withCtx: fn}, fn == nil)
 }
 
 // HandleStreamRequest registers fn for streaming requests named op. They are refused unless Limits.StreamRequests
-// allows them, which DefaultLimits does not.
+// allows them, which DefaultLimits does not. New programs do better with HandleStream.
 func (h *Handlers) HandleStreamRequest(op string, fn StreamReqHandler) {
-	h.streams.set(op, fn, fn == nil)
+	h.streams.set(op, streamFunc{old: fn}, fn == nil)
+}
+
+// HandleStream registers fn for streaming requests named op. A peer may have as many of them open at once as
+// Limits.StreamRequests says, 16,384 if that is 0.
+func (h *Handlers) HandleStream(op string, fn StreamHandler) {
+	h.streams.set(op, streamFunc{new: fn}, fn == nil)
 }
 
 // HandleNotification registers fn for notifications of that name. The parameter travels as JSON. fn has one of these
@@ -110,7 +159,12 @@ func (h *Handlers) HandleStreamRequest(op string, fn StreamReqHandler) {
 //	func(name string, param)
 //	func(*Sock, name string, param)
 //
-// Anything else panics, and says why. For example:
+// or one of them with a context.Context before all else (see BufferNoteContextHandler). After that one
+//
+//	func(context.Context, *Sock)
+//	func(context.Context, *Sock, param)
+//
+// are fine too. Anything else panics, and says why. For example:
 //
 //	h.HandleNotification("joined", func(s *gotalk.Sock, _ string, user User) {
 //		log.Printf("%s joined from %s", user.Name, s.Addr())
@@ -121,55 +175,70 @@ func (h *Handlers) HandleStreamRequest(op string, fn StreamReqHandler) {
 //
 // See BufferNoteHandler about concurrency.
 func (h *Handlers) HandleNotification(name string, fn interface{}) {
-	h.HandleBufferNotification(name, notificationHandler(fn))
+	h.notifications.set(name, notificationHandler(fn), false)
 }
 
 // HandleBufferNotification registers fn for notifications of that name.
 func (h *Handlers) HandleBufferNotification(name string, fn BufferNoteHandler) {
-	h.notifications.set(name, fn, fn == nil)
+	h.notifications.set(name, noteFunc{plain: fn}, fn == nil)
 }
 
-// FindBufferRequestHandler returns the handler that a single request named op goes to, or nil. A nil h has none.
+// HandleBufferNotificationContext registers fn for notifications of that name, in the same table as
+// HandleBufferNotification.
+func (h *Handlers) HandleBufferNotificationContext(name string, fn BufferNoteContextHandler) {
+	h.notifications.set(name, noteFunc{withCtx: fn}, fn == nil)
+}
+
+// FindBufferRequestHandler returns the handler that a single request named op goes to, or nil. A nil h has none. One that
+// takes a context gets that of the Sock. Interceptors are not part of it.
 func (h *Handlers) FindBufferRequestHandler(op string) BufferReqHandler {
-	fn, _, _ := h.findRequest([]byte(op))
-	return fn
+	fn := h.findRequest([]byte(op)).fn
+	if fn.withCtx == nil {
+		return fn.plain
+	}
+	return func(s *Sock, op string, payload []byte) ([]byte, error) {
+		return fn.withCtx(s.Context(), s, op, payload)
+	}
 }
 
-// FindStreamRequestHandler returns the handler that a streaming request named op goes to, or nil. A nil h has none.
+// FindStreamRequestHandler returns the handler that a streaming request named op goes to, or nil, also if that was
+// registered by HandleStream. A nil h has none.
 func (h *Handlers) FindStreamRequestHandler(op string) StreamReqHandler {
 	fn, _ := h.findStream([]byte(op))
-	return fn
+	return fn.old
 }
 
-// FindNotificationHandler returns the handler that a notification of that name goes to, or nil. A nil h has none.
+// FindNotificationHandler returns the handler that a notification of that name goes to, or nil. A nil h has none. One
+// that takes a context gets that of the Sock. Interceptors are not part of it.
 func (h *Handlers) FindNotificationHandler(name string) BufferNoteHandler {
-	fn, _ := h.findNotification([]byte(name))
-	return fn
+	fn := h.findNotification([]byte(name)).fn
+	if fn.withCtx == nil {
+		return fn.plain
+	}
+	return func(s *Sock, name string, payload []byte) { fn.withCtx(s.Context(), s, name, payload) }
 }
 
 // findRequest, findStream and findNotification are what the read loop uses; see table.find.
-func (h *Handlers) findRequest(name []byte) (BufferReqHandler, string, *resultSize) {
+func (h *Handlers) findRequest(name []byte) (e entry[requestFunc]) {
 	if h == nil {
-		return nil, "", nil
+		return e
 	}
-	e := h.requests.find(name)
-	return e.fn, e.name, e.size
+	return h.requests.find(name)
 }
 
-func (h *Handlers) findStream(name []byte) (StreamReqHandler, string) {
+func (h *Handlers) findStream(name []byte) (streamFunc, string) {
 	if h == nil {
-		return nil, ""
+		return streamFunc{}, ""
 	}
 	e := h.streams.find(name)
 	return e.fn, e.name
 }
 
-func (h *Handlers) findNotification(name []byte) (BufferNoteHandler, string) {
+func (h *Handlers) findNotification(name []byte) (e entry[noteFunc]) {
 	if h == nil {
-		return nil, ""
+		return e
 	}
-	e := h.notifications.find(name)
-	return e.fn, e.name
+	return h.notifications.find(name)
 }
 
 // table maps names to handlers of type F. Every message of every connection is looked up in one while changes are rare,

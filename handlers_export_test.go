@@ -3,12 +3,16 @@ package gotalk
 // The lookups of the read loop.
 
 func (h *Handlers) LookupRequest(name []byte) (BufferReqHandler, string) {
-	fn, found, _ := h.findRequest(name)
-	return fn, found
+	e := h.findRequest(name)
+	return e.fn.plain, e.name
 }
 
-func (h *Handlers) LookupStream(name []byte) (StreamReqHandler, string) { return h.findStream(name) }
+func (h *Handlers) LookupStream(name []byte) (StreamReqHandler, string) {
+	fn, op := h.findStream(name)
+	return fn.old, op
+}
 
 func (h *Handlers) LookupNotification(name []byte) (BufferNoteHandler, string) {
-	return h.findNotification(name)
+	e := h.findNotification(name)
+	return e.fn.plain, e.name
 }

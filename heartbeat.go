@@ -1,7 +1,6 @@
 package gotalk
 
 import (
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -10,6 +9,11 @@ import (
 const (
 	firstBeat = time.Millisecond // after reading has started
 	leastBeat = time.Millisecond // no interval is shorter
+
+	defaultHeartbeat = 20 * time.Second
+
+	// clientSilence is the least that a Client, which may ask its peers for their load very often, bears with silence.
+	clientSilence = 10 * time.Second
 )
 
 // beats is what a link knows about the heartbeats of both sides.
@@ -38,7 +42,7 @@ func (b *beats) again(d time.Duration) {
 	b.every.Store(int64(d))
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if !b.stopped && d > 0 {
+	if !b.stopped && d > 0 && b.timer != nil {
 		b.timer.Reset(d)
 	}
 }
@@ -75,6 +79,9 @@ func (l *link) beat() {
 func (l *link) onHeartbeat(h header) {
 	l.beats.received.Add(1)
 	l.beats.heard.Store(true)
+	if l.onLoad != nil {
+		l.onLoad(uint16(h.wait))
+	}
 	if l.sock.accepted && l.w.unsent.Load() < keepBuffer {
 		l.post(l.heartbeat(l.load()))
 	}
@@ -97,6 +104,9 @@ func (l *link) idleTimeout() time.Duration {
 		return limit
 	case l.beats.answers.Load() >= 2:
 		twice := 2*every - every/8 // deadlines are a sixteenth late
+		if l.onLoad != nil {
+			twice = max(twice, clientSilence)
+		}
 		if limit == 0 {
 			return twice
 		}
@@ -112,8 +122,27 @@ func (l *link) heartbeat(load uint16) *message {
 	return &message{t: MsgTypeHeartbeat, wait: uint32(load), size: uint32(time.Now().Unix())}
 }
 
-// load says how busy this process is, by its goroutines: 100,000 are full load.
-func (l *link) load() uint16 { return loadOf(float32(runtime.NumGoroutine()-3) / 100000) }
+// fullWait is how long the oldest request has waited for its handler when the load is full.
+const fullWait = time.Second
+
+// load says how busy this side is with what the peer has asked for: the requests under way in relation to how many may
+// be, how long the oldest of them has waited for its handler, or the streams in relation to their limit, whichever is
+// worst. So it is of use to those who choose among several peers.
+func (l *link) load() uint16 {
+	s := l.stats()
+	load := max(
+		float32(s.RequestsRunning+s.RequestsWaiting)/float32(min(int64(l.limits.BufferRequests), int64(l.limits.MaxHandlers))),
+		float32(s.OldestWait)/float32(fullWait),
+	)
+	n := l.limits.StreamRequests
+	if n == 0 {
+		n = defaultStreams
+	}
+	if n != Unlimited {
+		load = max(load, float32(s.StreamsServed)/float32(n))
+	}
+	return loadOf(load)
+}
 
 // loadOf converts a load of 0 to 1 to what a heartbeat carries; what is outside is taken for the nearest.
 func loadOf(load float32) uint16 {

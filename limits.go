@@ -22,7 +22,8 @@ type Limits struct {
 	// retry result. 0 means the default, Unlimited, which holds a flood back by not reading on (see MaxHandlers).
 	BufferRequests uint32
 
-	// StreamRequests is how many streaming requests of the peer may be under way at once. 0 means none at all.
+	// StreamRequests is how many streaming requests of the peer may be under way at once. 0 means 16,384 of operations
+	// registered by HandleStream, and none at all of those by HandleStreamRequest.
 	StreamRequests uint32
 
 	// The wait that a retry result asks for is drawn between these two. 0 means the default, 500 ms and 5 s.
@@ -34,7 +35,7 @@ type Limits struct {
 	MaxPayload uint32
 
 	// MaxHandlers is how many single requests are handled at the same time, 4096 when 0. As many again may wait for
-	// their turn. Past that the connection is not read on until one ends, which the peer takes without noticing, but for
+	// their turn, and more if some can be cancelled by their caller. Past that the connection is not read on until one ends, which the peer takes without noticing, but for
 	// one case: while a call to the peer is under way on this Sock its answer must be read, so then new requests are
 	// refused with a retry result, and so are those that wait while all handlers make no progress for a second. A Sock
 	// begins with a few handlers and starts more within milliseconds while requests wait, the sooner the smaller the
@@ -44,6 +45,7 @@ type Limits struct {
 	// MaxPendingBytes bounds the memory of requests, notifications and stream parts that were received and not yet
 	// handled, in the same way: when it is reached, reading stops, or where a call is under way goes on to twice as much
 	// and one more payload. 0 means 32 MiB. Requests and notifications are counted apart from stream parts.
+	// The metadata of streams that are under way together is bounded by it too: one whose metadata is too much is refused.
 	MaxPendingBytes int
 
 	// MaxUnsentBytes is how many bytes may wait to be written before calls and replies wait for room, and the peer's
@@ -58,7 +60,8 @@ type Limits struct {
 	WriteTimeout time.Duration
 }
 
-// DefaultLimits is what a nil *Limits means: 30 s without a message, any number of single requests, no streaming requests.
+// DefaultLimits is what a nil *Limits means: 30 s without a message, any number of single requests, and of
+// streaming requests what Limits.StreamRequests says about 0.
 var DefaultLimits = &Limits{
 	ReadTimeout:    30 * time.Second,
 	BufferRequests: Unlimited,

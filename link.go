@@ -26,9 +26,12 @@ const (
 // link is what a Sock has for one connection: it ends with the connection, so that nothing of an old connection, such as
 // the late result of a handler, can reach the next one that the Sock adopts.
 type link struct {
-	sock *Sock
-	conn io.ReadWriteCloser
-	ws   *websocket.Conn // the WebSocket that conn stands on, or nil
+	sock      *Sock
+	conn      io.ReadWriteCloser
+	ws        *websocket.Conn // the WebSocket that conn stands on, or nil
+	greets    bool            // this side says hello first
+	saidHello bool            // this side has said hello. Set by the handshake, then owned by the read loop
+
 	pipe bool            // conn is in memory: no deadlines for reads, no heartbeats
 	base context.Context // gives context its values
 	done chan struct{}   // closed when the link is
@@ -37,21 +40,26 @@ type link struct {
 
 	// Set before Read, read-only after.
 	limits Limits
+	onAway func(goaway) // called once by the read loop when the peer wants no new requests; may be nil
+	onLoad func(uint16) // called by the read loop with the load of each heartbeat; may be nil
 
 	// Owned by the read loop.
 	r      msgReader
 	resume chan struct{} // wakes the loop when it does not read on for a while
 	joins  bool          // messages may share a WebSocket message
 	corked bool          // the writer was told that more requests are at hand
+	meta   requestMeta   // of the request that follows
 
 	// Own synchronisation.
-	reading      atomic.Bool  // Read was called
-	ending       sync.Once    // the connection is closed once
-	paused       atomic.Bool  // the loop waits on resume, or is about to
-	greeted      atomic.Bool  // the peer has said hello
-	broken       atomic.Bool  // nothing can be written any more
-	pendingBytes atomic.Int64 // requests and notifications received and not yet handled
-	feedBytes    atomic.Int64 // stream parts received and not yet consumed
+	reading      atomic.Bool               // Read was called
+	ending       sync.Once                 // the connection is closed once
+	paused       atomic.Bool               // the loop waits on resume, or is about to
+	hello        atomic.Pointer[hello]     // what the peer has said; nil before, or if it never does
+	greeted      chan struct{}             // closed when it has
+	helloUntil   atomic.Pointer[time.Time] // until when that may be waited for; nil if not at all
+	broken       atomic.Bool               // nothing can be written any more
+	pendingBytes atomic.Int64              // requests and notifications received and not yet handled
+	feedBytes    atomic.Int64              // stream parts received and not yet consumed
 	beats        beats
 	spare        sync.Pool // calls that are over, to be used again
 
@@ -60,14 +68,19 @@ type link struct {
 	cause       error // why it is closed; what calls return
 	calls       map[msgID]*call
 	plainCalls  int // those among calls whose result is not a stream
-	streams     map[msgID]*servedStream
+	streams     map[msgID]*Stream
 	spent       spentIDs
 	queue       requestQueue
 	notes       noteQueue
-	running     int    // streaming requests being handled, until their reply is written
-	accepted    uint32 // streaming requests being handled, until before their reply
-	stopping    bool
+	running     int         // streaming requests being handled, until their reply is written
+	accepted    uint32      // streaming requests being handled, until before their reply
+	streamMeta  int         // bytes of the metadata of those
+	stopping    bool        // we shut down: no new requests, nor calls
+	told        bool        // and the peer was told, and closes the connection itself
+	away        bool        // the peer shuts down
+	leaving     bool        // no new calls, for one reason or the other
 	closeOnIdle *time.Timer // set by Shutdown: ends the link when the time is over
+	grace       *time.Timer // set when told and idle: ends the link when the peer does not
 	ctx         context.Context
 	cancel      context.CancelFunc
 }
@@ -75,7 +88,7 @@ type link struct {
 func newLink(s *Sock, conn io.ReadWriteCloser, f framing) *link {
 	l := &link{
 		sock: s, conn: conn, base: context.Background(), calls: map[msgID]*call{},
-		done: make(chan struct{}), gone: make(chan struct{}), resume: make(chan struct{}, 1),
+		done: make(chan struct{}), gone: make(chan struct{}), greeted: make(chan struct{}), resume: make(chan struct{}, 1),
 	}
 	l.w.conn, l.w.framing, l.w.giveUp, l.w.onRoom = conn, f, l.writeFailed, l.wakeReader
 	l.r.src, l.r.onWait = conn, l.uncork
@@ -137,17 +150,25 @@ func (l *link) setLimits(limits *Limits) {
 
 // handshake sends our version and reads the peer's. Both at once: a peer may send first or wait.
 func (l *link) handshake(ctx context.Context) error {
-	if err := l.w.post(&message{payload: []byte(versionText)}); err != nil {
+	if err := l.greet(); err != nil {
 		return l.failed(err)
 	}
 	timeout := l.limits.HandshakeTimeout
 	expired := time.AfterFunc(timeout, func() { l.close(closing{cause: l.mute(timeout), code: ProtocolErrorTimeout}) })
 	defer expired.Stop()
-	defer context.AfterFunc(ctx, func() { l.close(closing{cause: ctx.Err(), code: noProtocolError}) })()
+	heed := context.AfterFunc(ctx, func() { l.close(closing{cause: ctx.Err(), code: noProtocolError}) })
+	defer heed()
 
 	b, err := l.r.version()
 	if err == nil {
 		if _, err = parseVersion(b); err == nil {
+			if !heed() || !expired.Stop() {
+				<-l.done // the version has come, but too late: at this moment the link is being closed
+				return l.causeOf()
+			}
+			if l.helloUntil.Load() != nil {
+				l.expectHello() // the way to the peer may be long; its hello comes with its version or a little later
+			}
 			return nil
 		}
 		err = fmt.Errorf("%w: %w%s", ErrUnsupported, err, whoSays(b))
@@ -157,6 +178,24 @@ func (l *link) handshake(ctx context.Context) error {
 	l.close(closing{cause: fmt.Errorf("%w: the peer closed the connection before it sent its protocol version (%w); "+
 		"is it a gotalk server, and is TLS or WebSocket wanted?", ErrSockClosed, err), code: noProtocolError})
 	return l.causeOf()
+}
+
+// greet sends what this side says first.
+func (l *link) greet() error {
+	version := &message{payload: []byte(versionText)}
+	if l.sock.NoExtensions {
+		return l.w.post(version)
+	}
+	if l.greets || l.sock.accepted {
+		l.expectHello()
+	}
+	if !l.greets {
+		return l.w.post(version)
+	}
+	l.saidHello = true
+	m := l.ourHello()
+	m.before = version
+	return l.w.post(m)
 }
 
 // mute says what to do about a peer that does not send its version.
@@ -206,14 +245,17 @@ func (l *link) close(why closing) (first bool, err error) {
 	l.closed, l.cause = true, why.cause
 	calls, streams := l.calls, l.streams
 	l.calls, l.streams, l.plainCalls = nil, nil, 0
-	l.queue.waiting = nil // notifications are handled to the last: peers notify and then close
-	cancel, timer := l.cancel, l.closeOnIdle
+	l.queue.waiting, l.queue.calls = nil, nil // notifications are handled to the last: peers notify and then close
+	cancel, timer, grace := l.cancel, l.closeOnIdle, l.grace
 	l.mu.Unlock()
 
 	close(l.done)
 	l.beats.stop()
 	if timer != nil && !why.graceful {
 		timer.Stop()
+	}
+	if grace != nil {
+		grace.Stop()
 	}
 	// First our last words, so that nothing that ends because of this gets between; last what may block.
 	var last *message
@@ -237,7 +279,7 @@ func (l *link) close(why closing) (first bool, err error) {
 		c.fail(why.cause)
 	}
 	for _, st := range streams {
-		st.in.end()
+		st.in.close(why.cause, false)
 	}
 	l.wakeReader()
 	if written {
@@ -393,45 +435,4 @@ func (l *link) wakeReader() {
 		default:
 		}
 	}
-}
-
-// beginShutdown stops taking new requests, and closes the link when those under way are answered, or after timeout.
-func (l *link) beginShutdown(timeout time.Duration) error {
-	l.mu.Lock()
-	if l.closed || l.stopping {
-		l.mu.Unlock()
-		return ErrSockClosed
-	}
-	l.stopping = true
-	if timeout >= 0 {
-		l.closeOnIdle = time.AfterFunc(timeout, l.closeNow)
-	}
-	idle := l.idleLocked()
-	l.mu.Unlock()
-	if idle {
-		l.close(closing{code: noProtocolError, graceful: true})
-	}
-	return nil
-}
-
-func (l *link) closeNow() {
-	if first, _ := l.close(closing{code: noProtocolError}); !first {
-		l.endConn(false)
-	}
-}
-
-// idleLocked tells whether nothing that the peer asked for is under way.
-func (l *link) idleLocked() bool {
-	return l.queue.running == 0 && len(l.queue.waiting) == 0 && l.running == 0 && !l.notes.serving
-}
-
-// finished is called after each handler has ended and its reply is written.
-func (l *link) finished() {
-	l.mu.Lock()
-	idle := l.stopping && l.idleLocked()
-	l.mu.Unlock()
-	if idle {
-		l.close(closing{code: noProtocolError, graceful: true})
-	}
-	l.wakeReader()
 }

@@ -2,7 +2,10 @@ package gotalk
 
 import (
 	"bytes"
+	"context"
+	"encoding/json"
 	"fmt"
+	"time"
 )
 
 // noteQueue holds notifications, and heartbeats for OnHeartbeat, which are handled one after the other. Guarded by
@@ -14,9 +17,16 @@ type noteQueue struct {
 
 type note struct {
 	name    string
-	fn      BufferNoteHandler
+	fn      noteFunc
 	payload []byte
-	call    func() // instead of fn
+	through *noteCall // nil without interceptors
+	call    func()    // instead of fn
+}
+
+// noteCall is what a notification has besides if interceptors are to be called.
+type noteCall struct {
+	around []Interceptor
+	info   CallInfo
 }
 
 // onNotification takes a notification and leaves it to a goroutine that handles them in order.
@@ -24,17 +34,25 @@ func (l *link) onNotification(h header) error {
 	if bytes.HasPrefix(h.name, []byte(reservedPrefix)) {
 		return l.onExtension(h)
 	}
-	fn, name := l.sock.handlers().findNotification(h.name)
-	if fn != nil && h.size > l.limits.MaxPayload {
-		l.logError(fmt.Sprintf("notification %q dropped: %v", name, tooLarge("notification", h.size, l.limits.MaxPayload)))
-		fn = nil
+	handlers := l.sock.handlers()
+	e := handlers.findNotification(h.name)
+	n := note{name: e.name, fn: e.fn}
+	if !n.fn.isNil() && h.size > l.limits.MaxPayload {
+		l.logError(fmt.Sprintf("notification %q dropped: %v", n.name, tooLarge("notification", h.size, l.limits.MaxPayload)))
+		n.fn = noteFunc{}
 	}
-	if fn == nil {
+	if n.fn.isNil() {
 		return l.r.skip(h.size)
+	}
+	if around := handlers.interceptors(); len(around) > 0 {
+		n.through = &noteCall{around, CallInfo{
+			Kind: KindNotification, Op: n.name, Sock: l.sock, Served: true, Received: time.Now(), BytesIn: int64(h.size),
+		}}
 	}
 	payload, err := l.r.payload(h.size)
 	if err == nil {
-		l.queueNote(note{name: name, fn: fn, payload: payload}, true)
+		n.payload = payload
+		l.queueNote(n, true)
 	}
 	return err
 }
@@ -91,10 +109,82 @@ func (l *link) serveNote(n *note) {
 		l.pendingBytes.Add(-n.held())
 		l.wakeReader()
 	}()
-	if n.call != nil {
+	switch {
+	case n.call != nil:
 		n.call()
-	} else {
-		n.fn(l.sock, n.name, n.payload)
+	case n.through == nil && n.fn.plain != nil:
+		n.fn.plain(l.sock, n.name, n.payload)
+	default:
+		l.serveNoteContext(n)
 	}
 	returned = true
+}
+
+// serveNoteContext handles a notification whose handler takes a context, or that interceptors are called for.
+func (l *link) serveNoteContext(n *note) {
+	ctx, cancel := context.WithCancel(l.context())
+	defer cancel()
+	handle := func(ctx context.Context) error {
+		if n.fn.withCtx != nil {
+			n.fn.withCtx(ctx, l.sock, n.name, n.payload)
+		} else {
+			n.fn.plain(l.sock, n.name, n.payload)
+		}
+		return nil
+	}
+	if n.through == nil {
+		handle(ctx)
+	} else if err := chain(n.through.around, &n.through.info, handle)(ctx); err != nil {
+		l.logFailure(ctx, err, n.name)
+	}
+}
+
+// BufferNotify sends a notification with payload buf. Nothing tells whether the peer handles it. buf is the caller's
+// again when BufferNotify returns.
+func (s *Sock) BufferNotify(name string, buf []byte) error {
+	return s.BufferNotifyContext(context.Background(), name, buf)
+}
+
+// BufferNotifyContext is BufferNotify that returns ctx.Err() if ctx ends before there is room to send the notification.
+func (s *Sock) BufferNotifyContext(ctx context.Context, name string, buf []byte) error {
+	around := s.around.load()
+	if len(around) == 0 {
+		return s.notify(ctx, name, buf)
+	}
+	info := &CallInfo{Kind: KindNotification, Op: name, Sock: s, Received: time.Now(), BytesOut: int64(len(buf))}
+	return chain(around, info, func(ctx context.Context) error { return s.notify(ctx, name, buf) })(ctx)
+}
+
+func (s *Sock) notify(ctx context.Context, name string, buf []byte) error {
+	for {
+		err := ctx.Err()
+		if err != nil {
+			return err
+		}
+		l, err := s.openFor(ctx, name)
+		if err != nil {
+			return err
+		}
+		m := message{t: MsgTypeNotification, name: name, payload: buf}
+		if err = ErrSockClosed; !l.takesNoCalls() {
+			err = l.send(ctx, &m)
+		}
+		if err == nil || !s.elsewhere(l, &m) {
+			return err
+		}
+	}
+}
+
+// Notify sends a notification with v as JSON.
+func (s *Sock) Notify(name string, v any) error {
+	return s.NotifyContext(context.Background(), name, v)
+}
+
+// NotifyContext is Notify that returns ctx.Err() if ctx ends before there is room to send the notification.
+func (s *Sock) NotifyContext(ctx context.Context, name string, v any) error {
+	buf, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	return s.BufferNotifyContext(ctx, name, buf)
 }

@@ -3,6 +3,7 @@ package gotalk_test
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -70,6 +71,21 @@ func docHandlers(t *testing.T) *gotalk.Handlers {
 		return nil, nil
 	})
 	h.HandleNotification("hello", func() {})
+	h.HandleBufferRequest("find", func(_ *gotalk.Sock, _ string, b []byte) ([]byte, error) {
+		return nil, &gotalk.Error{Code: gotalk.CodeNotFound, Message: "no " + string(b) + " here", Details: []byte(`{"seen":"dog"}`)}
+	})
+	h.Handle("wait", func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() })
+	h.HandleBufferRequestContext("whoami", func(ctx context.Context, _ *gotalk.Sock, _ string, _ []byte) ([]byte, error) {
+		return []byte(gotalk.MetaFrom(ctx)["user"]), nil
+	})
+	h.HandleStream("count", func(_ context.Context, st *gotalk.Stream) error {
+		for _, text := range []string{"one.", "two.", "three."} {
+			if err := st.Send([]byte(text)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 	h.HandleStreamRequest("double", func(_ *gotalk.Sock, _ string, in chan []byte, out io.WriteCloser) error {
 		for part := range in {
 			out.Write(bytes.Repeat(part, 2))

@@ -3,6 +3,7 @@ package gotalk
 import (
 	"io"
 	"os"
+	"sync"
 	"time"
 )
 
@@ -10,6 +11,8 @@ const (
 	minReadBuffer = 2 << 10  // what an idle connection holds
 	maxReadBuffer = 64 << 10 // what a busy one may grow to
 	maxEmptyReads = 100      // that a connection may do without an error, one after the other
+	largePayload  = 32 << 10 // from this size on a payload is best read past the buffer
+	headerAhead   = 128      // what is read to find the header of another one
 	payloadStep   = 64 << 10 // the memory that a payload's claim alone is worth, and what must arrive per timeout
 )
 
@@ -25,6 +28,8 @@ type msgReader struct {
 
 	idleTimeout time.Duration // how long the peer may take to begin a message; 0 means for ever
 	timeout     time.Duration // how long it may take for the rest of it, or for each step of a large payload
+
+	large bool // the last payload was
 
 	armed    time.Time     // when the deadline was last set
 	armedFor time.Duration // and for how long; 0 when none is set
@@ -82,7 +87,12 @@ func (r *msgReader) fill(want int) error {
 	case r.from+want > len(r.buf) || r.to == len(r.buf):
 		r.move(r.buf)
 	}
-	n, err := r.read(r.buf[r.to:])
+	room := r.buf[r.to:]
+	if r.large && want < headerAhead { // most likely another large payload follows
+		room = room[:min(len(room), headerAhead)]
+	}
+	r.large = false
+	n, err := r.read(room)
 	r.to += n
 	// A read that fills the buffer says that more is waiting: the next one may take more of it at once.
 	if n > 0 && r.to == len(r.buf) && len(r.buf) < maxReadBuffer {
@@ -119,11 +129,12 @@ func (r *msgReader) payload(size uint32) ([]byte, error) {
 		return nil, nil
 	}
 	have := min(r.to-r.from, int(size))
+	r.large = size >= largePayload && have < int(size)
 	room := int(size)
 	if room > have && room > payloadStep {
 		room = max(payloadStep, have)
 	}
-	p := make([]byte, room)
+	p := newPart(room)
 	copy(p, r.buf[r.from:r.from+have])
 	r.from += have
 	for step := 0; have < int(size); {
@@ -142,6 +153,26 @@ func (r *msgReader) payload(size uint32) ([]byte, error) {
 		have += n
 	}
 	return p[:size:size], nil
+}
+
+// parts has memory of large payloads that nobody needs any more.
+var parts sync.Pool
+
+// newPart returns n bytes of any content.
+func newPart(n int) []byte {
+	if n >= largePayload {
+		if p, ok := parts.Get().(*[]byte); ok && n <= cap(*p) && cap(*p) <= 2*n {
+			return (*p)[:n]
+		}
+	}
+	return make([]byte, n)
+}
+
+// freePart gives back a payload that nobody has kept.
+func freePart(p []byte) {
+	if cap(p) >= largePayload && cap(p) <= 2*payloadStep {
+		parts.Put(&p)
+	}
 }
 
 // skip drops the payload of size bytes that follows a header.

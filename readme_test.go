@@ -118,6 +118,7 @@ func TestReadmeNamesTestsThatExist(t *testing.T) {
 // Links of the documents lead somewhere.
 func TestDocumentLinks(t *testing.T) {
 	link := regexp.MustCompile(`\]\(([^)#:]+)(#[^)]*)?\)`)
+	code := regexp.MustCompile("(?s)\n```.*?\n```")
 	for _, pattern := range []string{"*.md", "examples/*.md", "examples/*/*.md", "examples/*/*/*.md"} {
 		files, err := filepath.Glob(pattern)
 		require.NoError(t, err)
@@ -125,7 +126,8 @@ func TestDocumentLinks(t *testing.T) {
 		for _, file := range files {
 			b, err := os.ReadFile(file)
 			require.NoError(t, err)
-			for _, to := range link.FindAllStringSubmatch(string(b), -1) {
+			text := code.ReplaceAllString(string(b), "")
+			for _, to := range link.FindAllStringSubmatch(text, -1) {
 				_, err := os.Stat(filepath.Join(filepath.Dir(file), filepath.FromSlash(to[1])))
 				require.NoError(t, err, "link in %s", file)
 			}

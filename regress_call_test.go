@@ -118,6 +118,9 @@ func TestResultsThatNobodyAskedFor(t *testing.T) {
 	})
 }
 
+// helloWait is how long a call that has a deadline may wait for the hello of a new connection's peer.
+const helloWait = 100 * time.Millisecond
+
 // retries connects a Sock in memory to a peer that answers each try of a request with the wait given, and tells how many
 // tries there were and when they came.
 func retries(t *testing.T, wait string, c *gotalk.Sock, ctx context.Context) (tries []time.Duration, err error) {
@@ -133,6 +136,9 @@ func retries(t *testing.T, wait string, c *gotalk.Sock, ctx context.Context) (tr
 			if err != nil {
 				return
 			}
+			if r.frames[0][0] != byte(gotalk.MsgTypeSingleReq) {
+				continue // the hello
+			}
 			tries = append(tries, time.Since(start))
 			p.trySay("e"+string(r.frames[0][1:5])+wait+"00000004", "busy")
 		}
@@ -142,29 +148,52 @@ func retries(t *testing.T, wait string, c *gotalk.Sock, ctx context.Context) (tr
 	return tries, err
 }
 
-// A wait that the peer asks for is taken with a grain of salt, and the number of tries has an end.
+// A wait that the peer asks for is kept, with some time on top, and taken with a grain of salt; the number of tries has an
+// end, and none comes after a deadline.
 func TestRetryHasAnEnd(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		tries, err := retries(t, "000003e8", quietSock(nil), context.Background())
-		require.Len(t, tries, 10)
-		require.Equal(t, 9*time.Second, tries[9].Round(time.Second))
-		require.EqualError(t, err, "busy")
-		var res *gotalk.Response
-		require.ErrorAs(t, err, &res)
-		require.True(t, res.IsRetry())
-	})
-	synctest.Test(t, func(t *testing.T) {
-		tries, _ := retries(t, "ffffffff", quietSock(nil), context.Background()) // 49 days
-		require.Len(t, tries, 10)
-		require.LessOrEqual(t, tries[9], 10*30*time.Second)
-	})
-	synctest.Test(t, func(t *testing.T) {
-		c := quietSock(nil)
-		c.AutoRetryRequests = false
-		tries, err := retries(t, "000003e8", c, context.Background())
-		require.Len(t, tries, 1)
-		require.EqualError(t, err, "busy")
-	})
+	const oneSecond, days49 = "000003e8", "ffffffff"
+	for _, c := range []struct {
+		name        string
+		set         func(*gotalk.Sock)
+		wait        string
+		limit       time.Duration // of the context
+		least, most int           // tries
+		over        time.Duration // by then
+	}{
+		{"three tries", nil, oneSecond, 0, 3, 3, 4 * time.Second},
+		{"as many as were asked for", func(c *gotalk.Sock) { c.MaxTries = 7 }, oneSecond, 0, 7, 7, 36 * time.Second},
+		{"none", func(c *gotalk.Sock) { c.AutoRetryRequests = false }, oneSecond, 0, 1, 1, 0},
+		{"a wait out of all reason", nil, days49, 0, 3, 3, 70 * time.Second},
+		{"until the deadline", nil, oneSecond, 2 * time.Minute, 20, 120, 2 * time.Minute},
+		{"as many as were asked for until the deadline", func(c *gotalk.Sock) { c.MaxTries = 2 }, oneSecond, 2 * time.Minute, 2, 2, 2 * time.Second},
+		{"a wait past the deadline", nil, days49, time.Hour, 1, 1, helloWait},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s, ctx, start := quietSock(nil), context.Background(), time.Now()
+				if c.set != nil {
+					c.set(s)
+				}
+				if c.limit > 0 {
+					var cancel context.CancelFunc
+					ctx, cancel = context.WithTimeout(ctx, c.limit)
+					defer cancel()
+				}
+				tries, err := retries(t, c.wait, s, ctx)
+				require.LessOrEqual(t, time.Since(start), c.over)
+				require.GreaterOrEqual(t, len(tries), c.least)
+				require.LessOrEqual(t, len(tries), c.most)
+				for i := range len(tries) - 1 {
+					require.GreaterOrEqual(t, tries[i+1]-tries[i], time.Second)
+				}
+				var res *gotalk.Response
+				require.ErrorAs(t, err, &res)
+				require.EqualError(t, err, "busy")
+				require.True(t, res.IsRetry())
+				require.Equal(t, gotalk.CodeUnavailable, gotalk.CodeOf(err))
+			})
+		})
+	}
 }
 
 // Closing the Sock, or the end of the context, ends the wait between two tries.
@@ -178,10 +207,10 @@ func TestRetryWaitIsInterrupted(t *testing.T) {
 	})
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
-		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
-		defer cancel()
+		ctx, cancel := context.WithCancel(context.Background())
+		time.AfterFunc(3*time.Second, cancel)
 		_, err := retries(t, "00007530", quietSock(nil), ctx)
-		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.ErrorIs(t, err, context.Canceled)
 		require.Equal(t, 3*time.Second, time.Since(start))
 	})
 }

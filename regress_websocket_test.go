@@ -2,6 +2,7 @@ package gotalk_test
 
 import (
 	"crypto/tls"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -161,6 +162,33 @@ func TestCloseFrameIsAnswered(t *testing.T) {
 		require.Equal(t, code, r.close)
 		p.hears("end")
 		require.Equal(t, -1, await(t, closed))
+	}
+}
+
+// Nothing follows the close frame, however much is being sent: browsers take that for an error.
+func TestNothingIsSentBehindTheCloseFrame(t *testing.T) {
+	s := serveWebSocket(t, echoHandlers(), nil)
+	for range 20 {
+		p := s.peer()
+		sock := s.sock()
+		for range 4 {
+			go func() { // ends with the connection
+				for sock.BufferNotify("news", []byte("x")) == nil {
+				}
+			}()
+		}
+		for opcode, closing := byte(0), false; opcode != 8; {
+			var err error
+			opcode, _, err = p.w.readFrame()
+			require.NoError(t, err)
+			if !closing {
+				closing = true
+				require.NoError(t, p.w.sendClose(1000))
+			}
+		}
+		rest, err := io.ReadAll(p.w.br)
+		require.NoError(t, err)
+		require.Empty(t, rest)
 	}
 }
 

@@ -6,8 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"math/rand/v2"
 	"strings"
-	"sync/atomic"
 	"time"
 )
 
@@ -15,16 +16,21 @@ const (
 	// reservedPrefix begins the names of the messages by which two peers of ours say more than protocol 1 does.
 	reservedPrefix = "gotalk:"
 
-	maxTries    = 10               // of a request that the peer answers with "try again"
-	maxWaitHere = 30 * time.Second // between tries, whatever the peer says
+	defaultTries = 3                // of a request that the peer answers with "try again", where there is no deadline
+	maxWaitHere  = 30 * time.Second // that the peer may ask for between tries, where there is no deadline
+
+	// Between tries comes also a random time, at first below minJitter, then twice that and so on to maxJitter: those who
+	// were refused together shall not come back together.
+	minJitter = 200 * time.Millisecond
+	maxJitter = 5 * time.Second
 )
 
 // call is a request of ours that waits for its result.
 type call struct {
-	done      chan outcome    // has room for the one outcome; nil when results go to a feed
-	feed      *feed[Response] // for SendRequest and StreamRequest
-	streaming bool            // more than one result may come
-	failed    atomic.Bool     // streaming: the last word has come, and it was no success
+	done      chan outcome // has room for the one outcome; nil when results go to in
+	in        *inbox       // of SendRequest and streams
+	stream    *Stream      // if it is one
+	streaming bool         // more than one result may come
 }
 
 // outcome is how a call ended.
@@ -49,9 +55,35 @@ func (c *call) fail(err error) {
 		c.done <- outcome{err: err}
 		return
 	}
-	c.failed.Store(true)
-	c.feed.put(Response{MsgType: MsgTypeErrorRes, Data: []byte(err.Error())}, 0)
-	c.feed.finish(nil)
+	c.over(err)
+}
+
+// over says what comes after the results that went to c.in: io.EOF, or the failure. c is no longer pending.
+func (c *call) over(why error) {
+	if c.stream != nil {
+		c.stream.resultOver(why)
+	} else {
+		c.in.close(why, false)
+	}
+}
+
+// giveUp ends a call whose result cannot be taken, and tells the peer if it has more of it. What has come is dropped or still
+// to be received.
+func (l *link) giveUp(id msgID, c *call, why error, drop bool) {
+	if c.stream != nil {
+		c.stream.abandon(why, drop)
+		return
+	}
+	if l.take(id) != c {
+		return
+	}
+	if c.streaming {
+		l.postCancel(id)
+	}
+	if drop {
+		c.in.close(why, true)
+	}
+	c.fail(why)
 }
 
 // register makes c pending under an id that no other call has.
@@ -60,7 +92,7 @@ func (l *link) register(c *call) (id msgID, err error) {
 	switch {
 	case l.closed:
 		err = l.cause
-	case l.stopping:
+	case l.stopping, l.leaving:
 		err = ErrSockClosed
 	}
 	if err != nil {
@@ -74,6 +106,9 @@ func (l *link) register(c *call) (id msgID, err error) {
 		}
 	}
 	l.calls[id] = c
+	if c.in != nil {
+		c.in.id = id
+	}
 	if !c.streaming {
 		l.plainCalls++
 	}
@@ -100,32 +135,41 @@ func (l *link) takeLocked(id msgID) *call {
 		l.plainCalls--
 	}
 	l.w.inFlight.Add(-1)
+	if l.leaving && len(l.calls) == 0 {
+		go l.settle() // ends at once; the lock is held here
+	}
 	return c
 }
 
-// roundTrip sends a request and waits for its result.
-func (l *link) roundTrip(ctx context.Context, op string, payload []byte) (Response, error) {
+// roundTrip sends a request and waits for its result. sent tells whether the peer may have got it: if not, it can be sent
+// again, on another connection too, without being made twice. When ctx ends the peer is told that it need not go on.
+func (l *link) roundTrip(ctx context.Context, op string, payload []byte) (res Response, sent bool, err error) {
 	c := l.newCall()
 	id, err := l.register(c)
 	if err != nil {
 		l.spare.Put(c)
-		return Response{}, err
+		return Response{}, false, err
 	}
 	m := message{t: MsgTypeSingleReq, id: id, name: op, payload: payload}
-	if err = l.send(ctx, &m); err == nil {
+	if m.before, err = l.metaFor(ctx, id); err == nil {
+		err = l.send(ctx, &m)
+	}
+	if err == nil {
 		select {
 		case out := <-c.done:
 			l.spare.Put(c)
-			return out.res, out.err
+			return out.res, true, out.err
 		case <-ctx.Done():
 			err = ctx.Err()
 		}
 	}
 	if l.take(id) == nil {
 		<-c.done // somebody else took the call out and ends it
+	} else if m.queued {
+		l.postCancel(id)
 	}
 	l.spare.Put(c)
-	return Response{}, err
+	return Response{}, m.queued, err
 }
 
 // onResult takes a result of a request of ours. Results that nobody waits for are dropped: old peers send an empty part
@@ -139,9 +183,7 @@ func (l *link) onResult(h header) error {
 		return l.r.skip(h.size)
 	}
 	if h.size > l.limits.MaxPayload {
-		if c = l.take(h.id); c != nil {
-			c.fail(tooLarge("result", h.size, l.limits.MaxPayload))
-		}
+		l.giveUp(h.id, c, tooLarge("result", h.size, l.limits.MaxPayload), false)
 		return l.r.skip(h.size)
 	}
 	payload, err := l.r.payload(h.size)
@@ -154,20 +196,30 @@ func (l *link) onResult(h header) error {
 		}
 	}
 	res := Response{MsgType: h.t, Data: payload}
-	if h.t == MsgTypeRetryRes {
+	switch h.t {
+	case MsgTypeRetryRes:
 		res.Wait = time.Duration(h.wait) * time.Millisecond
+	case MsgTypeErrorRes:
+		if l.hello.Load() != nil {
+			if e := parseError(payload); e != nil {
+				res.setError(e, payload)
+			}
+		}
 	}
 	switch {
 	case c.done != nil && h.t == MsgTypeStreamRes:
 		c.fail(ErrUnexpectedStreamingRes)
 	case c.done != nil:
 		c.done <- outcome{res: res}
-	default:
-		c.failed.Store(h.t == MsgTypeErrorRes || h.t == MsgTypeRetryRes)
-		c.feed.put(res, len(payload))
-		if last {
-			c.feed.finish(nil)
-		}
+	case h.t == MsgTypeErrorRes || h.t == MsgTypeRetryRes:
+		failure := res // so that only a failure costs an allocation
+		c.over(&failure)
+	case h.t == MsgTypeStreamRes && last:
+		c.over(io.EOF)
+	case !c.in.put(res):
+		l.giveUp(h.id, c, errOverrun, true)
+	case last:
+		c.over(io.EOF)
 	}
 	return nil
 }
@@ -180,11 +232,13 @@ func (s *Sock) SendRequest(r *Request, reschan chan Response) error {
 	if r.MsgType != MsgTypeSingleReq && r.MsgType != MsgTypeStreamReq {
 		return fmt.Errorf("gotalk: SendRequest: message type %q is not a request; use MsgTypeSingleReq or MsgTypeStreamReq", r.MsgType)
 	}
-	l, err := s.openFor(r.Op)
+	l, err := s.openFor(context.Background(), r.Op)
 	if err != nil {
 		return err
 	}
-	c := &call{feed: newFeed(l, reschan, false), streaming: r.MsgType == MsgTypeStreamReq}
+	c := &call{in: new(inbox), streaming: r.MsgType == MsgTypeStreamReq}
+	c.in.init(l, msgID{}, MsgTypeStreamRes)
+	c.in.feedResponses(reschan, false)
 	id, err := l.register(c)
 	if err != nil {
 		return err
@@ -198,38 +252,86 @@ func (s *Sock) SendRequest(r *Request, reschan chan Response) error {
 
 // BufferRequest calls the peer's operation op with payload buf and waits for the result, which is the caller's to keep
 // and nil when empty. buf is the caller's again when BufferRequest returns. An error that the peer answered with is a
-// *Response; one of the connection is ErrSockClosed or the sentinel of a protocol error. When the peer answers that it
-// has no room now, the request is sent again after the wait that it asked for, a few times (see AutoRetryRequests).
+// *Response, in which errors.As finds an *Error and CodeOf its code; one of the connection is ErrSockClosed or the
+// sentinel of a protocol error. When the peer answers that it has no room now, the request is sent again after the wait
+// that it asked for, a few times (see AutoRetryRequests).
 func (s *Sock) BufferRequest(op string, buf []byte) ([]byte, error) {
 	return s.BufferRequestContext(context.Background(), op, buf)
 }
 
-// BufferRequestContext is BufferRequest that returns ctx.Err() at once when ctx ends. The peer is not told; its late
-// result is dropped.
-func (s *Sock) BufferRequestContext(ctx context.Context, op string, buf []byte) ([]byte, error) {
+// BufferRequestContext is BufferRequest that returns ctx.Err() at once when ctx ends, and tells the peer to stop; its late
+// result is dropped. ctx's deadline goes along with the request, so that the peer's handler knows how much time is left,
+// and so does what WithMeta has put into ctx. (Peers of gotalk 1.x are told none of it.)
+func (s *Sock) BufferRequestContext(ctx context.Context, op string, buf []byte) (out []byte, err error) {
+	around := s.around.load()
+	if len(around) == 0 {
+		return s.request(ctx, op, buf)
+	}
+	return s.requestThrough(around, ctx, op, buf)
+}
+
+// requestThrough makes a request with interceptors around it.
+func (s *Sock) requestThrough(around []Interceptor, ctx context.Context, op string, buf []byte) (out []byte, err error) {
+	info := &CallInfo{Kind: KindRequest, Op: op, Sock: s, Received: time.Now(), BytesOut: int64(len(buf))}
+	err = chain(around, info, func(ctx context.Context) (err error) {
+		out, err = s.request(ctx, op, buf)
+		info.BytesIn = int64(len(out))
+		return err
+	})(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// request makes a request, again if the peer asks for that.
+func (s *Sock) request(ctx context.Context, op string, buf []byte) ([]byte, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
+	if s.client != nil {
+		return s.client.request(ctx, op, buf)
+	}
 	for try := 1; ; try++ {
-		l, err := s.openFor(op)
+		l, err := s.openFor(ctx, op)
 		if err != nil {
 			return nil, err
 		}
-		res, err := l.roundTrip(ctx, op, buf)
+		res, _, err := l.roundTrip(ctx, op, buf)
 		switch {
 		case err != nil:
 			return nil, err
 		case res.MsgType == MsgTypeSingleRes:
 			return res.Data, nil
-		case res.IsRetry() && s.AutoRetryRequests && try < maxTries:
-			if err := l.pause(ctx, min(res.Wait, maxWaitHere)); err != nil {
-				return nil, err
-			}
-		default:
-			failure := res // so that only a failure costs an allocation
+		}
+		failure := res // so that only a failure costs an allocation
+		wait, again := s.nextTry(ctx, &failure, try)
+		if !again {
 			return nil, &failure
 		}
+		if err := l.pause(ctx, wait); err != nil {
+			return nil, err
+		}
 	}
+}
+
+// nextTry says how long to wait before a request is made again of which so many tries have failed, the last with res; or
+// that it is not to be made again.
+func (s *Sock) nextTry(ctx context.Context, res *Response, tries int) (wait time.Duration, again bool) {
+	deadline, limited := ctx.Deadline()
+	most := s.MaxTries
+	if most <= 0 && !limited {
+		most = defaultTries
+	}
+	if !res.IsRetry() || !s.AutoRetryRequests || most > 0 && tries >= most {
+		return 0, false
+	}
+	wait = res.Wait
+	if !limited {
+		wait = min(wait, maxWaitHere)
+	}
+	wait += rand.N(min(maxJitter, minJitter<<min(tries-1, 8)))
+	return wait, !limited || wait < time.Until(deadline)
 }
 
 // pause waits, but not longer than ctx and the connection last.
@@ -252,7 +354,7 @@ func (s *Sock) Request(op string, in any, out any) error {
 	return s.RequestContext(context.Background(), op, in, out)
 }
 
-// RequestContext is Request that returns ctx.Err() at once when ctx ends.
+// RequestContext is Request that returns ctx.Err() at once when ctx ends; see BufferRequestContext.
 func (s *Sock) RequestContext(ctx context.Context, op string, in any, out any) error {
 	buf, err := json.Marshal(in)
 	if err != nil {
@@ -265,34 +367,6 @@ func (s *Sock) RequestContext(ctx context.Context, op string, in any, out any) e
 	return json.Unmarshal(buf, out)
 }
 
-// BufferNotify sends a notification with payload buf. Nothing tells whether the peer handles it. buf is the caller's
-// again when BufferNotify returns.
-func (s *Sock) BufferNotify(name string, buf []byte) error {
-	l, err := s.openFor(name)
-	if err == nil && l.isStopping() {
-		err = ErrSockClosed
-	}
-	if err != nil {
-		return err
-	}
-	return l.send(context.Background(), &message{t: MsgTypeNotification, name: name, payload: buf})
-}
-
-// Notify sends a notification with v as JSON.
-func (s *Sock) Notify(name string, v any) error {
-	buf, err := json.Marshal(v)
-	if err != nil {
-		return err
-	}
-	return s.BufferNotify(name, buf)
-}
-
-func (l *link) isStopping() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.stopping
-}
-
 // open returns the link of the connection in use.
 func (s *Sock) open() (*link, error) {
 	l := s.link.Load()
@@ -302,10 +376,13 @@ func (s *Sock) open() (*link, error) {
 	return l, nil
 }
 
-// openFor is open for a message with that name.
-func (s *Sock) openFor(name string) (*link, error) {
+// openFor is open for a message with that name. It does not wait longer than ctx lasts.
+func (s *Sock) openFor(ctx context.Context, name string) (*link, error) {
 	if err := checkName(name); err != nil {
 		return nil, err
+	}
+	if s.client != nil {
+		return s.client.openLink(ctx)
 	}
 	return s.open()
 }

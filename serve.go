@@ -52,25 +52,33 @@ func (z *resultSize) note(bytes int) {
 type servedRequest struct {
 	id      msgID
 	op      string
-	fn      BufferReqHandler
+	fn      requestFunc
 	size    *resultSize
 	payload []byte
-	granted int64 // of the queue's budget, while the handler is at work
+	call    *servedCall // nil if it does not need one
+	granted int64       // of the queue's budget, while the handler is at work
+	since   time.Time   // when it began to wait, if it had to
 }
 
-func (r *servedRequest) held() int64 { return int64(len(r.payload) + itemOverhead) }
+func (r *servedRequest) held() int64 {
+	if r.call != nil {
+		return int64(len(r.payload) + itemOverhead + callOverhead + r.call.meta)
+	}
+	return int64(len(r.payload) + itemOverhead)
+}
 
 // requestQueue holds the single requests of a link. Guarded by link.mu.
 type requestQueue struct {
 	waiting  []servedRequest
-	accepted uint32 // waiting or being handled
-	running  int    // goroutines at work, until their reply is written
-	allowed  int    // how many may be, at the moment
-	granted  int64  // the bytes that those at work are expected to return
-	budget   int64  // the most of that, at the moment
-	short    bool   // requests waited for budget when last looked
-	growing  bool   // the timer that raises allowed and budget is set
-	ended    uint64 // handlers that have ended
+	calls    map[msgID]*servedCall // of requests that wait or are being handled
+	accepted uint32                // waiting or being handled
+	running  int                   // goroutines at work, until their reply is written
+	allowed  int                   // how many may be, at the moment
+	granted  int64                 // the bytes that those at work are expected to return
+	budget   int64                 // the most of that, at the moment
+	short    bool                  // requests waited for budget when last looked
+	growing  bool                  // the timer that raises allowed and budget is set
+	ended    uint64                // handlers that have ended
 
 	// When all handlers were at work while calls of ours were pending: how many had ended then, and since when no other has.
 	seen  uint64
@@ -79,51 +87,66 @@ type requestQueue struct {
 
 // onRequest takes a single request: queues it, or starts its handler, or refuses it.
 func (l *link) onRequest(h header) error {
-	fn, op, size := l.sock.handlers().findRequest(h.name)
+	handlers := l.sock.handlers()
+	e, around, meta := handlers.findRequest(h.name), handlers.interceptors(), l.takeMeta(h.id)
 	l.mu.Lock()
-	stopping := l.stopping
+	stopping, told := l.stopping, l.told
 	full := l.queue.accepted >= l.limits.BufferRequests
-	// Read on only because of a call of ours: then there is no room to wait in.
-	full = full || len(l.queue.waiting) >= l.limits.MaxHandlers
+	full = full || l.crowdedLocked() // read on only because of a call of ours: then there is no room to wait in
 	l.mu.Unlock()
 	full = full || l.pendingBytes.Load() > int64(l.limits.MaxPendingBytes)
 	switch {
+	case told: // the request has crossed our goaway: wherever it goes next is not to be waited for
+		l.refuse(h.id, 0, textShuttingDown)
 	case stopping:
 		l.refuse(h.id, l.limits.bufferWait(), textShuttingDown)
 	case full:
 		l.refuse(h.id, l.limits.bufferWait(), textRateLimit)
-	case fn == nil:
-		l.post(errorResult(h.id, unknownOp(h.name)))
+	case e.fn.isNil():
+		l.post(l.errorResult(h.id, unknownOp(h.name)))
 	case h.size > l.limits.MaxPayload:
-		l.post(errorResult(h.id, tooLarge("request", h.size, l.limits.MaxPayload).Error()))
+		l.post(l.errorResult(h.id, tooLarge("request", h.size, l.limits.MaxPayload)))
 	default:
+		r := servedRequest{id: h.id, op: e.name, fn: e.fn, size: e.size}
+		if e.fn.withCtx != nil || len(around) > 0 || meta.timeout > 0 {
+			r.call = l.newServedCall(e.name, h.size, meta, around)
+		}
 		payload, err := l.r.payload(h.size)
 		if err != nil {
-			return err
+			return err // which ends the link, and with it the call
 		}
 		if payload == nil {
 			payload = []byte{}
 		}
-		l.enqueue(servedRequest{id: h.id, op: op, fn: fn, size: size, payload: payload})
+		r.payload = payload
+		l.enqueue(r)
 		return nil
 	}
 	return l.r.skip(h.size)
 }
 
-func unknownOp(name []byte) string { return `unknown operation "` + string(name) + `"` }
-
-func errorResult(id msgID, text string) *message {
-	return &message{t: MsgTypeErrorRes, id: id, payload: []byte(text)}
+func unknownOp(name []byte) error {
+	return NewError(CodeUnimplemented, `unknown operation "`+string(name)+`"`)
 }
 
 // refuse answers that there is no room for a request now. The client of a WebSocket that has not said hello gets an error:
 // an old gotalk.js takes a retry result for an invalid message and closes the connection.
-func (l *link) refuse(id msgID, wait uint32, why string) {
-	if l.w.framing == serverFraming && !l.greeted.Load() {
-		l.post(errorResult(id, why))
-		return
+func (l *link) refuse(id msgID, wait uint32, why string) { l.post(l.refusal(id, wait, why)) }
+
+func (l *link) refusal(id msgID, wait uint32, why string) *message {
+	if l.w.framing == serverFraming && l.hello.Load() == nil {
+		return l.errorResult(id, NewError(CodeUnavailable, why))
 	}
-	l.post(&message{t: MsgTypeRetryRes, id: id, wait: wait, payload: []byte(why)})
+	return &message{t: MsgTypeRetryRes, id: id, wait: wait, payload: []byte(why)}
+}
+
+// failure makes the message that answers a request whose handler returned err.
+func (l *link) failure(id msgID, err error) *message {
+	var retry *retryError
+	if errors.As(err, &retry) {
+		return l.refusal(id, uint32(retry.wait.Milliseconds()), err.Error())
+	}
+	return l.errorResult(id, err)
 }
 
 func (l *link) enqueue(r servedRequest) {
@@ -137,11 +160,13 @@ func (l *link) enqueue(r servedRequest) {
 		return
 	}
 	q.accepted++
+	q.rememberLocked(&r)
 	if q.running == 0 {
 		q.allowed, q.budget, q.short = min(firstHandlers, l.limits.MaxHandlers), resultBudget, false
 	}
 	start := len(q.waiting) == 0 && q.admitLocked(&r)
 	if !start {
+		r.since = time.Now()
 		q.waiting = append(q.waiting, r)
 		l.growLaterLocked(growHandlers)
 	}
@@ -149,6 +174,13 @@ func (l *link) enqueue(r servedRequest) {
 	if start {
 		go l.serveRequests(r) // ends when no request waits; Shutdown waits for it
 	}
+}
+
+// crowdedLocked tells whether as many requests wait as may. When the handlers at work may have nothing to wait for but to
+// be cancelled, that must be read, so then only the bytes are bounded that wait.
+func (l *link) crowdedLocked() bool {
+	q := &l.queue
+	return len(q.waiting) >= l.limits.MaxHandlers && (len(q.calls) == 0 || !l.peerSaid().cancel)
 }
 
 // admitLocked tells whether r can be handled now, and if so counts it as running.
@@ -190,9 +222,7 @@ func (l *link) grow() {
 	refused := l.growLocked()
 	l.mu.Unlock()
 	for _, r := range refused {
-		l.pendingBytes.Add(-r.held())
-		l.w.inFlight.Add(-1)
-		l.refuse(r.id, l.limits.bufferWait(), textRateLimit)
+		l.answerUnhandled(&r, l.refusal(r.id, l.limits.bufferWait(), textRateLimit))
 	}
 	l.wakeReader()
 }
@@ -230,6 +260,9 @@ func (l *link) growLocked() (refused []servedRequest) {
 		} else if now.Sub(q.since) >= stuckTime {
 			refused, q.waiting, q.since = q.waiting, nil, time.Time{}
 			q.accepted -= uint32(len(refused))
+			for i := range refused {
+				q.forgetLocked(&refused[i])
+			}
 			return refused
 		}
 	}
@@ -277,25 +310,38 @@ func (l *link) nextRequest(done *servedRequest) (r servedRequest, ok bool) {
 
 // serveRequest runs a handler and writes its reply, whatever becomes of the handler.
 func (l *link) serveRequest(r *servedRequest) {
-	m := message{t: MsgTypeErrorRes, id: r.id, payload: []byte(textInternal)}
+	var m message
 	returned := false
 	defer func() {
 		if !returned {
 			l.logPanic(recover(), r.op)
+			m = *l.errorResult(r.id, errInternal)
 		}
 		l.mu.Lock()
 		l.queue.accepted-- // before the reply, on which the peer may send its next request at once
+		l.queue.forgetLocked(r)
 		l.mu.Unlock()
+		if r.call != nil {
+			r.call.cancel()
+		}
 		l.reply(&m, r.op)
 		l.pendingBytes.Add(-r.held())
 		l.w.inFlight.Add(-1)
 	}()
-	out, err := r.fn(l.sock, r.op, r.payload)
-	if err != nil {
-		m.payload = []byte(err.Error())
-		l.logHandlerError(err, r.op)
+	var out []byte
+	var err error
+	ctx := context.Background()
+	if r.call == nil {
+		out, err = r.fn.plain(l.sock, r.op, r.payload)
 	} else {
-		m.t, m.payload = MsgTypeSingleRes, out
+		ctx = r.call.ctx
+		out, err = r.call.run(r, l.sock)
+	}
+	if err != nil {
+		m = *l.failure(r.id, err)
+		l.logFailure(ctx, err, r.op)
+	} else {
+		m = message{t: MsgTypeSingleRes, id: r.id, payload: out}
 		r.size.note(len(out))
 	}
 	returned = true
@@ -305,7 +351,7 @@ func (l *link) serveRequest(r *servedRequest) {
 func (l *link) reply(m *message, op string) {
 	err := l.send(context.Background(), m)
 	if err != nil && m.t == MsgTypeSingleRes && uint64(len(m.payload)) > maxSize {
-		err = l.send(context.Background(), errorResult(m.id, err.Error()))
+		err = l.send(context.Background(), l.errorResult(m.id, err))
 	}
 	if err != nil && !errors.Is(err, ErrSockClosed) && l.causeOf() == nil {
 		logTo(errorLogger(), l.sock, "error while sending response: %v (op %q)", err, op)
@@ -317,7 +363,27 @@ func (l *link) logPanic(v any, op string) {
 	if v == nil {
 		v = "the handler called runtime.Goexit"
 	}
-	logTo(handlerErrorLogger(), l.sock, "error in request handler: %v (op %q)", fmt.Sprintf("panic: %v\n%s", v, debug.Stack()), op)
+	logPanic(l.sock, v, debug.Stack(), op)
+}
+
+func logPanic(s *Sock, v any, stack []byte, op string) {
+	logTo(handlerErrorLogger(), s, "error in request handler: %v (op %q)", fmt.Sprintf("panic: %v\n%s", v, stack), op)
+}
+
+// logFailure logs what a handler has returned, but for what is no mistake of anybody's: that it ended because ctx did,
+// which is the call's context, or that it asks to try again. A panic has been logged.
+func (l *link) logFailure(ctx context.Context, err error, op string) {
+	var panicked *PanicError
+	var retry *retryError
+	code := CodeOf(err)
+	deadline, limited := ctx.Deadline()
+	ended := ctx.Err() != nil || limited && !time.Now().Before(deadline) // the news of that may be on its way
+	switch {
+	case errors.As(err, &panicked), errors.As(err, &retry):
+	case ended && (code == CodeCanceled || code == CodeDeadlineExceeded):
+	default:
+		l.logHandlerError(err, op)
+	}
 }
 
 func (l *link) logHandlerError(err error, op string) {

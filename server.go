@@ -157,8 +157,9 @@ func (s *Server) Close() error {
 }
 
 // Shutdown stops accepting connections and requests, waits until the requests under way are answered, and closes the
-// connections; new requests are answered with "try again". When ctx ends before, the connections are closed at once and
-// ctx.Err() is returned.
+// connections; new requests are answered with "try again". Peers that are not of gotalk 1.x are told so: they make no more
+// calls here, finish what is under way, and close the connection themselves, for which an idle one has three seconds; a
+// Client connects again. When ctx ends before, the connections are closed at once and ctx.Err() is returned.
 func (s *Server) Shutdown(ctx context.Context) error {
 	err := s.Close()
 	if waited := s.socks.shutdown(ctx); waited != nil {
@@ -221,6 +222,11 @@ func (t *sockSet) shutdown(ctx context.Context) error {
 	for _, l := range links {
 		l.beginShutdown(-1)
 	}
+	return awaitGone(ctx, links)
+}
+
+// awaitGone waits until links that were told to end have, and ends them at once when ctx ends.
+func awaitGone(ctx context.Context, links []*link) error {
 	for _, l := range links {
 		select {
 		case <-l.gone:

@@ -36,10 +36,16 @@ type Sock struct {
 	// (ProtocolErrorTimeout and so on), whichever side noticed, or -1 when none did.
 	CloseHandler func(s *Sock, code int)
 
-	// AutoRetryRequests makes BufferRequest and Request send a request again when the peer answers that it has no room
-	// now, up to ten times, each after the wait that the peer asked for but at most 30 s. NewSock sets it. Otherwise such
-	// an answer is the error, a *Response that IsRetry.
+	// AutoRetryRequests makes BufferRequest, Request and Call send a request again when the peer answers that it has no
+	// room now: after the wait that it asked for, and a random time on top that grows with each try, up to 5 s. That goes
+	// on as long as the deadline of the call's context allows: when the next try would come after it, the call ends at
+	// once. Without a deadline there are three tries, and a wait is at most 30 s. NewSock sets it. Otherwise, or when
+	// tries are used up, such an answer is the error: a *Response that IsRetry, with the code unavailable.
 	AutoRetryRequests bool
+
+	// MaxTries is how often such a request is sent at the most, the first time included. 0 means what AutoRetryRequests
+	// says.
+	MaxTries int
 
 	// HeartbeatInterval is how often a heartbeat is sent, so that the peer knows that this side is still there. 0 means
 	// never; the least is one millisecond. NewSock sets 20 s. It is looked at again after each heartbeat.
@@ -56,8 +62,10 @@ type Sock struct {
 	// NoExtensions makes this side speak plain protocol 1 even to a peer that understands more.
 	NoExtensions bool
 
+	client   *Client       // whose connections are used instead of one of its own; or nil
 	accepted bool          // by a server: heartbeats are answered. Set before Read
 	nextID   atomic.Uint32 // of the next request; goes on counting over connections
+	around   interceptors  // see Use
 	link     atomic.Pointer[link]
 }
 
@@ -66,7 +74,7 @@ type SockHandler func(*Sock)
 
 // NewSock returns a Sock that is not connected yet, with heartbeats every 20 s and automatic retry.
 func NewSock(h *Handlers) *Sock {
-	return &Sock{Handlers: h, HeartbeatInterval: 20 * time.Second, AutoRetryRequests: true}
+	return &Sock{Handlers: h, HeartbeatInterval: defaultHeartbeat, AutoRetryRequests: true}
 }
 
 // Programs set these fields when a connection is already in use; there is no earlier moment when it was made by the
@@ -108,6 +116,9 @@ func (s *Sock) Addr() string {
 
 // Context returns a context that ends when the connection in use does; before the first connection it has ended.
 func (s *Sock) Context() context.Context {
+	if s.client != nil {
+		return s.client.ctx
+	}
 	if l := s.link.Load(); l != nil {
 		return l.context()
 	}
@@ -118,6 +129,9 @@ func (s *Sock) Context() context.Context {
 
 // IsClosed tells whether the connection has ended. It is false before the first connection.
 func (s *Sock) IsClosed() bool {
+	if s.client != nil {
+		return s.client.IsClosed()
+	}
 	l := s.link.Load()
 	return l != nil && l.causeOf() != nil
 }
@@ -192,7 +206,12 @@ func (s *Sock) ConnectReader(conn io.ReadWriteCloser, limits *Limits) error {
 const dialTimeout = 30 * time.Second
 
 func (s *Sock) connect(ctx context.Context, l *link, limits *Limits) error {
+	if s.client != nil {
+		l.close(closing{code: noProtocolError})
+		return errors.New("gotalk: a Client makes its connections itself: see Client.SetAddrs")
+	}
 	l.setLimits(limits)
+	l.greets = true
 	s.adopt(l)
 	if err := l.handshake(ctx); err != nil {
 		return err
@@ -229,7 +248,7 @@ func (s *Sock) Read(limits *Limits) error {
 	if err != nil {
 		return err
 	}
-	if l.isStopping() {
+	if l.takesNoCalls() {
 		return ErrSockClosed
 	}
 	l.mu.Lock()
@@ -327,6 +346,9 @@ func (l *link) readMessages() error {
 // is still written, within a second. Handlers that are running go on; Context tells them. Closing again, or a Sock that
 // was never connected, does nothing.
 func (s *Sock) Close() error {
+	if s.client != nil {
+		return s.client.Close()
+	}
 	l := s.link.Load()
 	if l == nil {
 		return nil
@@ -351,7 +373,7 @@ func (s *Sock) CloseError(code int32) error {
 }
 
 // Shutdown ends the connection gracefully: new requests of the peer are refused, those under way are answered, then the
-// connection is closed, at the latest after timeout. It returns at once, and from then on calls of this side fail with
+// connection is closed, by a peer that understands goaway or else by this side, at the latest after timeout. It returns at once, and from then on calls of this side fail with
 // ErrSockClosed. wg, on which the caller has called Add(1), is told when the connection is closed, also when it was
 // before; nil is fine. It returns ErrSockClosed if Shutdown was called before or there is no open connection.
 func (s *Sock) Shutdown(wg *sync.WaitGroup, timeout time.Duration) error {
@@ -397,6 +419,10 @@ func Pipe(h *Handlers, limits *Limits) (*Sock, *Sock, error) {
 	ca, cb := net.Pipe()
 	a.Adopt(ca)
 	b.Adopt(cb)
+	link := a.link.Load()
+	link.saidHello = true
+	link.expectHello()
+	link.post(link.ourHello())
 	go a.Read(limits) // both end when either is closed
 	go b.Read(limits)
 	return a, b, nil

@@ -4,335 +4,341 @@ import (
 	"context"
 	"errors"
 	"io"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
-// StreamReqHandler handles a streaming request. rch yields the parts of the request as they come and is closed after the
-// last one, or when the connection ends (then s.Context() has ended too). What is written to out goes to the requestor,
-// a part for each Write; out is closed when the handler returns. An error that it returns goes to the requestor as text.
-// The parts are the handler's to keep.
-type StreamReqHandler func(s *Sock, name string, rch chan []byte, out io.WriteCloser) error
+// Stream is a call with any number of parts in both directions, as both its ends see it: one is made by Sock.OpenStream,
+// the other one is given to a handler registered by Handlers.HandleStream. Parts arrive whole and in order, as they were
+// sent. All methods may be called concurrently; of several that receive, each gets other parts.
+//
+// A peer of ours that does not receive in time holds up Send, once as much as its window is under way: 256 KiB, or up to
+// three times that for a consumer that has kept up. It holds up nothing else: neither other streams nor calls. Towards a
+// peer of gotalk 1.x there is no window, only what the connection holds.
+//
+// Read and WriteTo, and so io.Copy, use the memory of parts again, which makes them the way for bulk data. What Recv
+// returns is the caller's own, so it has to be allocated.
+type Stream struct {
+	link   *link
+	op     string
+	served bool            // the peer has opened it
+	lax    bool            // sending is possible after the result has ended: programs of gotalk 1.x do that
+	ctx    context.Context // served: changed by interceptors, before the handler has it
+	cancel context.CancelFunc
+	call   *call // ours
+	in     inbox // has the id
 
-// servedStream is a streaming request of the peer's that a handler is at work on.
-type servedStream struct {
-	link *link
-	id   msgID
-	in   *feed[[]byte]
+	over atomic.Bool // served: the result's end is under way, so the peer may use the id again
 
-	over atomic.Bool // the end of the result is under way: the peer may use the id again
+	readMu sync.Mutex
+	rest   []byte // of the part that Read is at
+	part   []byte // all of it
 
-	mu     sync.Mutex
-	ended  bool // the end of the result has been sent
-	failed bool // an error was
+	sendMu sync.Mutex // held while a part is sent, so that they keep their order
+
+	mu       sync.Mutex
+	unbind   func() bool // no longer watches the context; nil if it is not watched
+	sendErr  error       // why nothing can be sent any more
+	ended    bool        // our direction's end has been sent, or need not be
+	failed   bool        // served: the request has been answered with an error
+	lost     error       // served: why it shall be, whatever the handler does; nil if the handler may say
+	begun    bool        // anything was sent
+	sent     int64       // bytes
+	window   int64       // of the peer's; 0 when it has none
+	credit   int64       // bytes that may be sent, if there is a window
+	moreRoom chan struct{}
 }
 
-// Write sends p as a part of the result. Writing nothing does nothing: an empty part would be the end.
-func (st *servedStream) Write(p []byte) (int, error) {
-	if len(p) == 0 {
-		return 0, nil
-	}
-	st.mu.Lock()
-	defer st.mu.Unlock()
-	if st.ended {
-		return 0, ErrStreamEnded
-	}
-	if err := st.send(MsgTypeStreamRes, p); err != nil {
-		return 0, err
-	}
-	return len(p), nil
+func newStream(l *link, id msgID, op string, dir MsgType) *Stream {
+	st := &Stream{link: l, op: op, served: dir == MsgTypeStreamReqPart, moreRoom: make(chan struct{}, 1)}
+	st.in.init(l, id, dir)
+	return st
 }
 
-// Close ends the result; more calls do nothing.
-func (st *servedStream) Close() error {
-	st.mu.Lock()
-	defer st.mu.Unlock()
-	if st.ended {
-		return nil
+// OpenStream begins a streaming call of the peer's operation op. When ctx ends, so does the stream, and the peer's handler
+// is told; ctx's deadline and metadata (WithMeta) reach it. A stream that is no longer wanted before Recv has returned an
+// error must be closed by Close, or by ctx. The peer's refusal, as that it does not know op, is what Recv returns.
+func (s *Sock) OpenStream(ctx context.Context, op string) (*Stream, error) {
+	if around := s.around.load(); len(around) > 0 {
+		return s.openThrough(around, ctx, op, s.beginStream)
 	}
-	st.ended = true
-	st.over.Store(true)
-	return st.send(MsgTypeStreamRes, nil)
+	return s.beginStream(ctx, op)
 }
 
-func (st *servedStream) send(t MsgType, p []byte) error {
-	return st.link.send(context.Background(), &message{t: t, id: st.id, payload: p})
-}
-
-// fail answers the request with an error. An empty part follows unless the result was ended: old peers expect one.
-func (st *servedStream) fail(text string) error {
-	st.mu.Lock()
-	defer st.mu.Unlock()
-	if st.failed {
-		return nil
+// beginStream opens a stream, without interceptors.
+func (s *Sock) beginStream(ctx context.Context, op string) (*Stream, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
 	}
-	st.failed = true
-	st.over.Store(true)
-	err := st.send(MsgTypeErrorRes, []byte(text))
-	if !st.ended {
-		st.ended = true
-		err = st.send(MsgTypeStreamRes, nil)
-	}
-	return err
-}
-
-// abort fails the request and ends the handler's input, without waiting. What is queued of it is dropped.
-func (st *servedStream) abort(text string) {
-	st.in.drop()
-	go func() { // ends when the error is written or the link closed
-		st.fail(text)
-		st.in.end() // after that: the handler shall not return first and end the result as if all was well
-	}()
-}
-
-// StreamRequest is a streaming request under way, made by Sock.StreamRequest. Its methods may be called concurrently.
-type StreamRequest struct {
-	link *link
-	call *call
-	id   msgID
-	op   string
-
-	mu    sync.Mutex
-	begun bool
-	ended bool
-	err   error // why it could not be begun
-}
-
-// Write sends b as the next part of the request. b is the caller's again when Write returns. The first part may be
-// empty; a later one that is empty ends the request like End. After the end, or when the peer has refused the request
-// or it failed, Write returns ErrStreamEnded.
-func (r *StreamRequest) Write(b []byte) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.link == nil {
-		return r.notConnected()
-	}
-	if r.ended || r.call.failed.Load() {
-		if err := r.link.causeOf(); err != nil {
-			return err
-		}
-		return ErrStreamEnded
-	}
-	if !r.begun {
-		r.begun = true
-		return r.link.send(context.Background(), &message{t: MsgTypeStreamReq, id: r.id, name: r.op, payload: b})
-	}
-	r.ended = len(b) == 0
-	return r.link.send(context.Background(), &message{t: MsgTypeStreamReqPart, id: r.id, payload: b})
-}
-
-// End ends the request: no more parts follow. The result may still go on. More calls do nothing.
-func (r *StreamRequest) End() error {
-	r.mu.Lock()
-	begun, over := r.begun, r.ended || r.link != nil && r.call.failed.Load()
-	r.mu.Unlock()
-	if over {
-		return nil
-	}
-	if !begun {
-		if err := r.Write(nil); err != nil {
-			return err
-		}
-	}
-	err := r.Write(nil)
-	if err == ErrStreamEnded { // the peer, or another goroutine, was faster
-		return nil
-	}
-	return err
-}
-
-func (r *StreamRequest) notConnected() error {
-	if r.err != nil {
-		return r.err
-	}
-	return ErrSockClosed
-}
-
-// StreamRequest begins a streaming request for operation op. Nothing is sent before the first Write. The channel yields
-// the result as it comes: parts of a stream (Response.IsStreaming), of which an empty one is the last, or a single
-// result, or an error. It is closed after the last one, which is an error result if the connection ends before. A
-// channel that is not read from in time holds up reading from the connection when too much has piled up (see
-// Limits.MaxPendingBytes), and loses its stream after some time.
-func (s *Sock) StreamRequest(op string) (*StreamRequest, chan Response) {
-	ch := make(chan Response, 1)
-	r := &StreamRequest{op: op}
-	l, err := s.open()
-	if err == nil {
-		err = checkName(op)
-	}
-	if err == nil {
-		c := &call{feed: newFeed(l, ch, true), streaming: true}
-		if r.id, err = l.register(c); err == nil {
-			r.link, r.call = l, c
-			return r, ch
-		}
-	}
-	r.err = err
-	ch <- Response{MsgType: MsgTypeErrorRes, Data: []byte(err.Error())}
-	close(ch)
-	return r, ch
-}
-
-// onStreamRequest takes the first part of a streaming request, and starts its handler.
-func (l *link) onStreamRequest(h header) error {
-	fn, op := l.sock.handlers().findStream(h.name)
-	l.mu.Lock()
-	old := l.streams[h.id]
-	active := old != nil && !old.over.Load()
-	if old != nil && !active {
-		delete(l.streams, h.id) // its handler has ended the result but not returned yet
-	}
-	full := l.accepted >= l.limits.StreamRequests
-	stopping := l.stopping
-	l.mu.Unlock()
-	if old != nil && !active {
-		old.in.end()
-	}
-	switch {
-	case active: // two requests with one id: no result could be told from the other's
-		return errMalformed
-	case l.limits.StreamRequests == 0:
-		l.post(errorResult(h.id, textNoStreams))
-	case stopping:
-		l.refuse(h.id, l.limits.streamWait(), textShuttingDown)
-	case full:
-		l.refuse(h.id, l.limits.streamWait(), textRateLimit)
-	case fn == nil:
-		l.post(errorResult(h.id, unknownOp(h.name)))
-	case h.size > l.limits.MaxPayload:
-		l.post(errorResult(h.id, tooLarge("part of a request", h.size, l.limits.MaxPayload).Error()))
-	default:
-		payload, err := l.r.payload(h.size)
-		if err != nil {
-			return err
-		}
-		if payload == nil {
-			payload = []byte{} // the first part, unlike later ones, is no end when it is empty
-		}
-		st := &servedStream{link: l, id: h.id, in: newFeed(l, make(chan []byte), true)}
-		st.in.put(payload, len(payload))
-		l.mu.Lock()
-		closed := l.closed
-		if !closed {
-			if l.streams == nil {
-				l.streams = map[msgID]*servedStream{}
-			}
-			l.streams[h.id] = st
-			l.running++
-			l.accepted++
-		}
-		l.mu.Unlock()
-		if !closed {
-			l.w.inFlight.Add(1)
-			go l.serveStream(st, fn, op) // ends with the handler, whose input ends with the link
-		} else {
-			st.in.drop()
-		}
-		return nil
-	}
-	l.mu.Lock()
-	l.spent.add(h.id)
-	l.mu.Unlock()
-	return l.r.skip(h.size)
-}
-
-// onStreamPart takes a later part of a streaming request.
-func (l *link) onStreamPart(h header) error {
-	l.mu.Lock()
-	st := l.streams[h.id]
-	spent := l.spent.has(h.id)
-	tooLargeHere := h.size > l.limits.MaxPayload
-	if st != nil && tooLargeHere {
-		delete(l.streams, h.id)
-		l.spent.add(h.id)
-	}
-	l.mu.Unlock()
-	switch {
-	case st == nil && !spent:
-		return errMalformed
-	case st == nil: // refused, failed or over; the peer could not know yet
-		return l.r.skip(h.size)
-	case tooLargeHere:
-		st.abort(tooLarge("part of a request", h.size, l.limits.MaxPayload).Error())
-		return l.r.skip(h.size)
-	case h.size == 0:
-		st.in.end()
-		return nil
-	}
-	payload, err := l.r.payload(h.size)
-	if err == nil {
-		st.in.put(payload, len(payload))
-	}
-	return err
-}
-
-// serveStream runs the handler of a streaming request and ends its result.
-func (l *link) serveStream(st *servedStream, fn StreamReqHandler, op string) {
-	failed, failure := true, textInternal
-	returned := false
-	defer func() {
-		if !returned {
-			l.logPanic(recover(), op)
-		}
-		st.in.drop()
-		st.in.end()
-		l.mu.Lock()
-		l.accepted--                // before the reply, on which the peer may send its next request at once
-		if l.streams[st.id] == st { // or another stream has the id by now
-			delete(l.streams, st.id)
-			l.spent.add(st.id) // parts that are under way are dropped
-		}
-		l.mu.Unlock()
-		var err error
-		if failed {
-			err = st.fail(failure)
-		} else {
-			err = st.Close()
-		}
-		if err != nil && !errors.Is(err, ErrSockClosed) && l.causeOf() == nil {
-			logTo(errorLogger(), l.sock, "error while sending response: %v (op %q)", err, op)
-		}
-		l.mu.Lock()
-		l.running--
-		l.mu.Unlock()
-		l.w.inFlight.Add(-1)
-		l.finished()
-	}()
-	err := fn(l.sock, op, st.in.ch, io.WriteCloser(st))
+	st, err := s.openStream(ctx, op, nil)
 	if err != nil {
-		failure = err.Error()
-		l.logHandlerError(err, op)
-	} else {
-		failed = false
+		return nil, err
 	}
-	returned = true
+	l := st.link
+	meta, err := l.metaFor(ctx, st.in.id)
+	if err == nil {
+		st.setBegun(true)
+		err = l.send(ctx, &message{t: MsgTypeStreamReq, id: st.in.id, name: op, before: meta})
+	}
+	if err != nil {
+		st.setBegun(false)
+		st.abandon(err, true)
+		return nil, err
+	}
+	st.bind(ctx)
+	return st, nil
 }
 
-// spentIDs remembers the latest streaming requests that were refused or are over: parts of them that the peer sent
-// meanwhile are no error.
-type spentIDs struct {
-	known map[msgID]int // how often an id is in order
-	order []msgID       // the oldest is at next when full
-	next  int
+func (st *Stream) setBegun(begun bool) {
+	st.mu.Lock()
+	st.begun = begun
+	st.mu.Unlock()
 }
 
-const maxSpentIDs = 1024
-
-func (s *spentIDs) has(id msgID) bool { return s.known[id] > 0 }
-
-func (s *spentIDs) add(id msgID) {
-	if s.known == nil {
-		s.known = map[msgID]int{}
+// bind has a stream of ours end with ctx.
+func (st *Stream) bind(ctx context.Context) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if !st.resultEnded() {
+		st.unbind = context.AfterFunc(ctx, func() { st.abandon(ctx.Err(), true) })
 	}
-	s.known[id]++
-	if len(s.order) < maxSpentIDs {
-		s.order = append(s.order, id)
+}
+
+// release undoes bind.
+func (st *Stream) release() {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if st.unbind != nil {
+		st.unbind()
+	}
+}
+
+var errGoexit = NewError(CodeInternal, "an interceptor has called runtime.Goexit")
+
+// openThrough opens a stream with interceptors around its whole life. They run on a goroutine of their own, which ends
+// when the stream is over.
+func (s *Sock) openThrough(around []Interceptor, ctx context.Context, op string,
+	open func(context.Context, string) (*Stream, error)) (*Stream, error) {
+	info := &CallInfo{Kind: KindStream, Op: op, Sock: s, Received: time.Now()}
+	opened := make(chan *Stream, 1)
+	failed := make(chan error, 1)
+	go func() {
+		err := error(errGoexit)
+		defer func() {
+			// A panic cannot reach the caller, and must not end the process.
+			if v := recover(); v != nil {
+				stack := debug.Stack()
+				logPanic(s, v, stack, op)
+				err = &PanicError{Value: v, Stack: stack}
+			}
+			failed <- err
+		}()
+		err = chain(around, info, func(ctx context.Context) error {
+			st, err := open(ctx, op)
+			if err != nil {
+				return err
+			}
+			opened <- st
+			<-st.ctx.Done()
+			st.count(info)
+			return st.outcome()
+		})(ctx)
+	}()
+	select {
+	case st := <-opened:
+		return st, nil
+	case err := <-failed:
+		select {
+		case st := <-opened: // which has ended at once
+			return st, nil
+		default:
+		}
+		if err == nil {
+			err = NewError(CodeInternal, "an interceptor has not called next, and returned no error")
+		}
+		return nil, err
+	}
+}
+
+// outcome returns why the stream has ended, nil if that was its orderly end.
+func (st *Stream) outcome() error {
+	st.in.mu.Lock()
+	err := st.in.end
+	st.in.mu.Unlock()
+	switch err {
+	case io.EOF, ErrStreamEnded:
+		return nil
+	case nil:
+		if err := st.link.causeOf(); err != nil {
+			return err
+		}
+		return st.ctx.Err()
+	default:
+		return err
+	}
+}
+
+// count notes how many bytes were sent and received.
+func (st *Stream) count(info *CallInfo) {
+	st.mu.Lock()
+	info.BytesOut = st.sent
+	st.mu.Unlock()
+	st.in.mu.Lock()
+	info.BytesIn = st.in.received
+	st.in.mu.Unlock()
+}
+
+// openStream registers a stream of ours on a connection, whose peer it first lets say hello unless there is a channel.
+func (s *Sock) openStream(ctx context.Context, op string, results chan Response) (*Stream, error) {
+	for {
+		l, err := s.openFor(ctx, op)
+		if err != nil {
+			return nil, err
+		}
+		if results == nil {
+			l.awaitHello(ctx)
+		}
+		st, err := l.openStream(ctx, op, results)
+		if err == nil || !s.elsewhere(l, &message{}) {
+			return st, err
+		}
+	}
+}
+
+// openStream registers a stream of ours. If there is a channel, it is one of StreamRequest, and its results go there.
+func (l *link) openStream(ctx context.Context, op string, results chan Response) (*Stream, error) {
+	st := newStream(l, msgID{}, op, MsgTypeStreamRes)
+	st.call = &call{in: &st.in, stream: st, streaming: true}
+	st.ctx, st.cancel = context.WithCancel(ctx)
+	if results != nil {
+		st.lax = true
+		st.in.feedResponses(results, true)
+	}
+	if _, err := l.register(st.call); err != nil {
+		st.cancel()
+		return nil, err
+	}
+	st.setWindow(l.peerSaid().credit) // or onHello does, if the hello comes after that
+	return st, nil
+}
+
+// Op returns the name of the operation.
+func (st *Stream) Op() string { return st.op }
+
+// Sock returns the Sock whose peer is at the other end.
+func (st *Stream) Sock() *Sock { return st.link.sock }
+
+// Context returns a context that ends with the stream: when the handler has returned, or its caller has cancelled the
+// stream or run out of time, when the caller has received the end, and when the connection ends. A handler finds the
+// caller's metadata in it (MetaFrom).
+func (st *Stream) Context() context.Context {
+	return st.ctx
+}
+
+// Close ends the stream, unless it is over: for its opener it cancels the call, for its handler it ends the result and
+// drops what the opener still sends. More calls do nothing.
+func (st *Stream) Close() error {
+	if st.served {
+		st.stopSending(ErrStreamEnded) // what waits in Send holds up CloseSend
+		err := st.CloseSend()
+		st.in.close(ErrStreamEnded, true)
+		return err
+	}
+	st.abandon(ErrStreamEnded, true)
+	st.cancel()
+	return nil
+}
+
+// resultEnded tells whether the call is over as far as this side knows.
+func (st *Stream) resultEnded() bool {
+	st.in.mu.Lock()
+	defer st.in.mu.Unlock()
+	return st.in.end != nil
+}
+
+// abandon gives up a stream of ours, unless it is over, and tells the peer. What has come is dropped or still to be
+// received.
+func (st *Stream) abandon(why error, drop bool) {
+	l, id := st.link, st.in.id
+	l.mu.Lock()
+	pending := l.calls[id] == st.call
+	if pending {
+		l.takeLocked(id)
+	}
+	l.mu.Unlock()
+	if !pending {
 		return
 	}
-	old := s.order[s.next]
-	if s.known[old]--; s.known[old] == 0 {
-		delete(s.known, old)
+	st.stopSending(sendError(why)) // before that: whoever knows the end finds the reason
+	st.in.close(why, drop)
+	st.release() // after that, see bind
+	st.mu.Lock()
+	begun, ended := st.begun, st.ended
+	st.ended = true
+	st.mu.Unlock()
+	cancel := l.peerSaid().cancel
+	switch {
+	case !begun:
+	case cancel && !st.lax:
+		l.postCancel(id)
+	case cancel || !ended:
+		go func() { // ends when the peer reads, at the latest with the connection
+			st.sendMu.Lock() // an old peer must not get a part after the end, and none the beginning after the cancel
+			defer st.sendMu.Unlock()
+			if cancel {
+				l.postCancel(id)
+			} else {
+				l.post(&message{t: MsgTypeStreamReqPart, id: id})
+			}
+		}()
 	}
-	s.order[s.next] = id
-	s.next = (s.next + 1) % maxSpentIDs
+	st.cancel()
+}
+
+// resultOver is called when the last of the result has come, or the connection is lost: why is io.EOF, or the failure.
+// The call is no longer pending.
+func (st *Stream) resultOver(why error) {
+	if st.lax && why == io.EOF {
+		st.in.close(why, false)
+		st.release()
+		st.cancel()
+		return
+	}
+	st.stopSending(sendError(why))
+	st.in.close(why, false)
+	st.release()
+	st.mu.Lock()
+	tell := !st.ended && st.begun
+	st.ended = true
+	st.mu.Unlock()
+	if tell && why == io.EOF && st.link.hello.Load() != nil {
+		st.link.post(&message{t: MsgTypeStreamReqPart, id: st.in.id}) // a handler may have ended its result only
+	}
+	if st.lax || st.link.causeOf() != nil { // otherwise Recv does, when it comes to the end
+		st.cancel()
+	}
+}
+
+// sendError is what Send returns after a stream has ended because of why.
+func sendError(why error) error {
+	var res *Response
+	var own *Error
+	if why == io.EOF || errors.As(why, &res) || errors.As(why, &own) || errors.Is(why, ErrPayloadTooLarge) {
+		return ErrStreamEnded
+	}
+	return why
+}
+
+// postCancel tells the peer that we want no result of the request with that id any more.
+func (l *link) postCancel(id msgID) {
+	m := &message{t: MsgTypeNotification, name: cancelName, payload: append([]byte(nil), id[:]...)}
+	switch {
+	case !l.peerSaid().cancel:
+	case l.w.overfull():
+		go l.send(context.Background(), m) // ends when the peer reads, at the latest with the connection
+	default:
+		l.post(m)
+	}
 }

@@ -142,6 +142,7 @@ func (p *peer) shakeHands() {
 type testServer struct {
 	testing.TB
 	dial  func() net.Conn
+	addr  string
 	ws    bool
 	socks chan *gotalk.Sock // those of accepted connections
 	tcp   *gotalk.Server
@@ -171,11 +172,15 @@ func (s *testServer) mutePeer() *peer {
 	return newPeer(s, nc, br, s.ws, true)
 }
 
-// client connects a Sock to the server, which is not a WebSocket one. It sends no heartbeats.
+// client connects a Sock to the server. It sends no heartbeats.
 func (s *testServer) client(h *gotalk.Handlers) *gotalk.Sock {
 	c := quietSock(h)
 	s.Cleanup(func() { c.Close() })
-	require.NoError(s, c.ConnectReader(s.dial(), nil))
+	if s.ws {
+		require.NoError(s, c.ConnectWebSocket(s.Context(), "ws://"+s.addr, nil, nil))
+	} else {
+		require.NoError(s, c.ConnectReader(s.dial(), nil))
+	}
 	return c
 }
 
@@ -190,7 +195,7 @@ func (s *testServer) sock() *gotalk.Sock { return await(s, s.socks) }
 
 // listener is a TCP listener, or one in memory that works in a bubble of virtual time.
 func startServer(t testing.TB, l net.Listener, ws bool, h *gotalk.Handlers, limits *gotalk.Limits) *testServer {
-	s := &testServer{TB: t, ws: ws, socks: make(chan *gotalk.Sock, 2000)}
+	s := &testServer{TB: t, ws: ws, addr: l.Addr().String(), socks: make(chan *gotalk.Sock, 2000)}
 	s.dial = func() net.Conn {
 		nc, err := net.Dial("tcp", l.Addr().String())
 		require.NoError(t, err)

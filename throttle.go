@@ -9,6 +9,11 @@ const stallTime = 30 * time.Second
 // throttle waits until there is room for what the peer may send next. False means that the link is closed.
 func (l *link) throttle() bool {
 	limit := int64(l.limits.MaxPendingBytes)
+	feedLimit := 2*limit + int64(l.limits.MaxPayload)
+	windows := l.peerSaid().credit > 0
+	if windows {
+		feedLimit = max(limit, 2*streamWindow) // one that keeps to its window is never too much
+	}
 	var since time.Time
 	for {
 		requests := l.pendingBytes.Load() > limit
@@ -17,13 +22,15 @@ func (l *link) throttle() bool {
 		streams := l.feedBytes.Load() > limit
 		l.mu.Lock()
 		closed := l.closed
-		requests = requests || len(l.queue.waiting) >= l.limits.MaxHandlers
+		requests = requests || l.crowdedLocked()
 		// What is unsent holds up reading only where the peer has asked for it. What we send on our own account does not:
 		// the peer may do the same, and each would wait for the other to read.
 		requests = requests || full && (refusals || l.queue.running > 0 || l.running > 0)
 		// A call of ours may be what the handlers wait for, so its result must be read. That goes for a streaming one too,
 		// unless it is streams whose consumers are slow.
-		wait := (requests && len(l.calls) == 0 || streams && l.plainCalls == 0) && !l.broken.Load()
+		// A peer that keeps to windows can fill only those, of which there may be many: then streams that go on are worth
+		// more than one that nobody reads.
+		wait := (requests && len(l.calls) == 0 || streams && l.plainCalls == 0 && !windows) && !l.broken.Load()
 		l.mu.Unlock()
 		switch {
 		case closed:
@@ -32,7 +39,7 @@ func (l *link) throttle() bool {
 			l.logError("too many notifications wait for their handlers while a call is under way; closing the connection")
 			l.close(closing{code: ProtocolErrorAbnormal, cause: ErrAbnormal, notify: true})
 			return false
-		case !wait && l.feedBytes.Load() > 2*limit+int64(l.limits.MaxPayload):
+		case !wait && l.feedBytes.Load() > feedLimit:
 			l.shedStream()
 			continue
 		case !wait:
@@ -64,10 +71,10 @@ func (l *link) throttle() bool {
 
 // shedStream ends the stream whose consumer has left most of it untaken.
 func (l *link) shedStream() {
-	const text = "stream ended: its consumer did not keep up"
+	failure := NewError(CodeResourceExhausted, "stream ended: its consumer did not keep up")
 	l.mu.Lock()
 	var worst, n = msgID{}, 0
-	var served *servedStream
+	var served *Stream
 	var made *call
 	for id, st := range l.streams {
 		if h := st.in.held(); h > n {
@@ -75,25 +82,19 @@ func (l *link) shedStream() {
 		}
 	}
 	for id, c := range l.calls {
-		if c.feed == nil {
+		if c.in == nil {
 			continue
 		}
-		if h := c.feed.held(); h > n {
+		if h := c.in.held(); h > n {
 			worst, n, served, made = id, h, nil, c
 		}
-	}
-	if made != nil {
-		l.takeLocked(worst)
-	} else if served != nil {
-		delete(l.streams, worst)
-		l.spent.add(worst)
 	}
 	l.mu.Unlock()
 	switch {
 	case made != nil:
-		made.failed.Store(true)
-		made.feed.finish(&Response{MsgType: MsgTypeErrorRes, Data: []byte(text)})
+		l.giveUp(worst, made, failure, true)
 	case served != nil:
-		served.abort(text)
+		l.dropStream(served)
+		served.abort(failure)
 	}
 }

@@ -134,8 +134,8 @@ func (s *WebSocketServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // Shutdown stops taking connections and requests, waits until the requests under way are answered, and closes the
-// connections. When ctx ends before, they are closed at once and ctx.Err() is returned. The http.Server's own Shutdown
-// does not know of these connections: call both.
+// connections, as Server.Shutdown does. When ctx ends before, they are closed at once and ctx.Err() is returned. The
+// http.Server's own Shutdown does not know of these connections: call both.
 func (s *WebSocketServer) Shutdown(ctx context.Context) error { return s.socks.shutdown(ctx) }
 
 // upgrade makes the HTTP connection a WebSocket. When it cannot it has answered the request, and returns nil.
@@ -222,31 +222,42 @@ func (s *Sock) ConnectWebSocket(ctx context.Context, url string, limits *Limits,
 	if opts == nil {
 		opts = &WebSocketOptions{}
 	}
+	l, err := s.dialWebSocket(ctx, url, opts, (&net.Dialer{Timeout: dialTimeout}).DialContext)
+	if err != nil {
+		return err
+	}
+	return s.connect(ctx, l, limits)
+}
+
+// dialWebSocket opens a WebSocket over a connection that dial makes.
+func (s *Sock) dialWebSocket(ctx context.Context, url string, opts *WebSocketOptions,
+	dial func(ctx context.Context, network, addr string) (net.Conn, error)) (*link, error) {
 	// gorilla's Dialer shall see our kind of connection, so that the pongs and close frames that it writes take their
 	// place among our messages. For TLS that is above TLS.
 	var raw *wsNetConn
-	dialer := &net.Dialer{Timeout: dialTimeout}
-	tlsConfig := clientConfig(opts.TLSConfig)
 	d := websocket.Dialer{
 		HandshakeTimeout: dialTimeout,
 		ReadBufferSize:   minReadBuffer,
 		WriteBufferSize:  256,
 		NetDialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
-			conn, err := dialer.DialContext(ctx, network, addr)
+			conn, err := dial(ctx, network, addr)
 			raw = &wsNetConn{Conn: conn}
 			return raw, err
 		},
 		NetDialTLSContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
-			conn, err := (&tls.Dialer{NetDialer: dialer, Config: tlsConfig}).DialContext(ctx, network, addr)
+			conn, err := dial(ctx, network, addr)
+			if err == nil {
+				conn, err = secured(ctx, conn, addr, opts.TLSConfig)
+			}
 			raw = &wsNetConn{Conn: conn}
 			return raw, err
 		},
 	}
 	ws, res, err := d.DialContext(ctx, url, opts.Header)
 	if err != nil {
-		return webSocketError(url, res, err)
+		return nil, webSocketError(url, res, err)
 	}
-	return s.connect(ctx, newWSLink(s, ws, raw, clientFraming), limits)
+	return newWSLink(s, ws, raw, clientFraming), nil
 }
 
 // webSocketError says why a WebSocket could not be opened, with what the server answered.

@@ -27,6 +27,8 @@ type message struct {
 	wait    uint32 // a heartbeat's load
 	size    uint32 // a heartbeat's time or a protocol error's code; otherwise the payload's size is taken
 	payload []byte
+	before  *message // goes out just before, in the same write; it is small
+	queued  bool     // set when it was appended, so that the peer may get it
 }
 
 func (m *message) appendHeader(b []byte) []byte {
@@ -157,8 +159,8 @@ func (w *msgWriter) post(m *message) error {
 	return nil
 }
 
-// postRaw appends bytes that go out as they are: WebSocket control frames.
-func (w *msgWriter) postRaw(b []byte) error {
+// postRaw appends bytes that go out as they are: WebSocket control frames. Nothing may follow the last one, a close frame.
+func (w *msgWriter) postRaw(b []byte, last bool) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.closed != nil {
@@ -169,6 +171,10 @@ func (w *msgWriter) postRaw(b []byte) error {
 	}
 	w.appendRawLocked(b)
 	w.posted += len(b)
+	if last {
+		w.closed = ErrSockClosed
+		w.wakeLocked()
+	}
 	w.flushSoonLocked()
 	return nil
 }
@@ -262,6 +268,10 @@ func (w *msgWriter) countLocked(n int) {
 
 // appendLocked appends a message, and tells whether its payload is lent instead of copied.
 func (w *msgWriter) appendLocked(m *message, mayLend bool) (lent bool) {
+	m.queued = true
+	if m.before != nil {
+		w.appendLocked(m.before, false)
+	}
 	framed := w.framing != unframed && !w.joining
 	t := w.tailLocked(w.joining)
 	before := len(t.b)

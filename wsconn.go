@@ -153,10 +153,11 @@ func (c *wsNetConn) Write(p []byte) (int, error) {
 	if w == nil {
 		return c.Conn.Write(p)
 	}
-	if len(p) > 0 && p[0] == 0x80|websocket.CloseMessage && c.closing.Swap(true) {
+	last := len(p) > 0 && p[0] == 0x80|websocket.CloseMessage
+	if last && c.closing.Swap(true) {
 		return len(p), nil
 	}
-	if err := w.postRaw(p); err != nil {
+	if err := w.postRaw(p, last); err != nil {
 		return 0, err
 	}
 	return len(p), nil

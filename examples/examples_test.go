@@ -19,7 +19,10 @@ import (
 )
 
 // programs are the folders of programs that end by themselves.
-var programs = []string{"echo", "tcp", "unix", "tls", "pipe", "limits", "read-timeout", "stream"}
+var programs = []string{"echo", "tcp", "unix", "tls", "pipe", "limits", "read-timeout", "stream", "workers", "files"}
+
+// commands are the arguments of those that would not end without.
+var commands = map[string][]string{"files": {"demo"}}
 
 // build compiles the example in that folder, under the race detector if the test is.
 func build(t *testing.T, folder string) string {
@@ -65,7 +68,7 @@ func TestProgramsPrintWhatTheirReadmeSays(t *testing.T) {
 	for _, folder := range programs {
 		t.Run(folder, func(t *testing.T) {
 			t.Parallel()
-			stdout, stderr, err := run(t, build(t, folder))
+			stdout, stderr, err := run(t, build(t, folder), commands[folder]...)
 			require.NoError(t, err, stderr)
 			require.Equal(t, plain(promised(t, folder)), plain(stdout))
 		})

@@ -5,6 +5,7 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSyn
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { minify } from "terser";
 
 const here = dirname(fileURLToPath(import.meta.url));
 const dist = join(here, "dist");
@@ -18,9 +19,31 @@ const common = {
   write: false,
 };
 // The short names of internal properties are kept, so that a change of the sources changes little of the script; they
-// are those with which it compresses best. A property that is not listed gets a name by itself.
+// are those with which it compresses best. Properties of different classes may share one. A property that is not listed
+// gets a name by itself; before one moves to another class, see that its name is free there.
 const mangleCache = JSON.parse(readFileSync(join(here, "mangle.json"), "utf8"));
 const small = { minify: true, mangleProps: /^_[^_]/, mangleCache };
+
+// The nth name of a variable. Always the same, so that what compresses best does not depend on anything else.
+const letters = "etinaodsuflpchvmrwTJybMFZWExkAQSjDLORBXUzVPHIYNCgqKG";
+function identifier(n) {
+  const l = letters.length;
+  return (n < l ? "" : letters[Math.floor(n / l) - 1]) + letters[n % l];
+}
+
+// A second pass: it renames variables alike in all functions, which compresses 3 % better.
+async function smaller([name, code], files) {
+  if (!/gotalk\.c?js$/.test(name)) return [[name, code]];
+  const map = files.find(([n]) => n == name + ".map")?.[1];
+  const out = await minify(code, {
+    ecma: 2020,
+    toplevel: true,
+    compress: { passes: 2, pure_getters: true, sequences: false },
+    mangle: { nth_identifier: { get: identifier } },
+    sourceMap: map && { content: map, filename: name, url: name + ".map" },
+  });
+  return map ? [[name, out.code], [name + ".map", out.map]] : [[name, out.code]];
+}
 
 async function scripts() {
   const outputs = await Promise.all([
@@ -35,7 +58,9 @@ async function scripts() {
       footer: { js: "module.exports=module.exports.default;" },
     }),
   ]);
-  return outputs.flatMap((o) => o.outputFiles).map((f) => [f.path.slice(dist.length + 1), f.text]);
+  const files = outputs.flatMap((o) => o.outputFiles).map((f) => [f.path.slice(dist.length + 1), f.text]);
+  const all = await Promise.all(files.filter(([name]) => !name.endsWith(".map")).map((f) => smaller(f, files)));
+  return all.flat();
 }
 
 // Declarations for import, and for require, which gives the default export alone.

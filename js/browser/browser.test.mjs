@@ -2,9 +2,9 @@
 import assert from "node:assert/strict";
 import { after, afterEach, before, test } from "node:test";
 import { join } from "node:path";
-import { launch, open, Program, root } from "./support.mjs";
+import { connectedTo, launch, open, Program, root } from "./support.mjs";
 
-let browser, context, program, server, page;
+let browser, context, program, server;
 
 before(async () => {
   program = new Program("./js/browser/server");
@@ -23,18 +23,7 @@ afterEach(async () => {
   assert.deepEqual(problems, []);
 });
 
-/** A page with a connection to the server, as sock. */
-async function connected(url = server.url, on = context) {
-  page = await open(on, url);
-  await page.evaluate(async () => {
-    window.events = [];
-    window.sock = gotalk.connection();
-    sock.on("close", () => events.push("close"));
-    sock.on("open", () => events.push("open"));
-    await new Promise((resolve) => sock.once("open", resolve));
-  });
-  return page;
-}
+const connected = (url = server.url) => connectedTo(context, url);
 
 const opened = (page, times) =>
   page.waitForFunction((n) => events.filter((e) => e == "open").length >= n, times, { timeout: 15000 });

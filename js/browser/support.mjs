@@ -77,6 +77,27 @@ export async function open(context, url) {
   return page;
 }
 
+/** Opens a page with a connection to the server that the page is from, as sock. connect makes it, if it is given. */
+export async function connectedTo(context, url, connect = () => void (window.sock = gotalk.connection())) {
+  const page = await open(context, url);
+  await page.evaluate(`(${connect})()`);
+  await page.evaluate(async () => {
+    window.events = [];
+    sock.on("close", () => events.push("close"));
+    sock.on("open", () => events.push("open"));
+    if (sock.keepalive.isConnected) events.push("open");
+    else await new Promise((resolve) => sock.once("open", resolve));
+  });
+  return page;
+}
+
+/** What is in the middle of the numbers, and what only every hundredth of them is above. */
+export function spread(numbers) {
+  const sorted = [...numbers].sort((a, b) => a - b);
+  const at = (p) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * p))].toFixed(1);
+  return `p50 ${at(0.5)} p99 ${at(0.99)} (${sorted.length})`;
+}
+
 /** Keeps a picture of the page for people to look at, if SCREENSHOTS names a folder. */
 export async function screenshot(page, name) {
   if (!process.env.SCREENSHOTS) return;

@@ -27,12 +27,20 @@ function resolve(addr) {
 
 // src/errors.ts
 var GotalkError = class extends Error {
-  /** `code` is "unknown" unless given. */
-  constructor(message, code = "unknown") {
+  /** `code` is "unknown" unless given, and best one of `Code`. */
+  constructor(message, code = "unknown", details) {
     super(message);
     this.code = code;
+    this.details = details;
   }
 };
+function retryAfter(ms, reason = "") {
+  const err = new GotalkError(reason, "unavailable");
+  err._wait = Math.max(0, ms) >>> 0;
+  return err;
+}
+var codeOf = (err) => err instanceof GotalkError || typeof err?.code == "string" && /^[a-z_]+$/.test(err.code) ? err.code : void 0;
+var canceled = () => new GotalkError("canceled", "canceled");
 var errors = ["abnormal condition", "unsupported protocol", "invalid protocol message", "timeout"].map(
   (message, code) => Object.assign(new Error(message), { isGotalkProtocolError: true, code })
 );
@@ -166,7 +174,7 @@ var protocol = {
 var reserved = (name) => name.startsWith("gotalk:");
 function checkName(name) {
   if (reserved(name) || utf8(name).length > 4095) {
-    throw new GotalkError(`name is reserved or longer than 4095 bytes: ${name.slice(0, 99)}`);
+    throw new GotalkError(`name is reserved or longer than 4095 bytes: ${name.slice(0, 99)}`, "invalid_argument");
   }
 }
 var isPromise = (v) => typeof v?.then == "function";
@@ -178,12 +186,12 @@ function parseJSON(data) {
     warn(err);
   }
 }
-function serve(fn, value, result, op) {
-  const r = fn(value, result, op);
+function serve(fn, value, result, op, ctx) {
+  const r = fn(value, result, op, ctx);
   const n = fn.length;
   if (isPromise(r)) {
     r.then((v) => {
-      if (n < 2 || v !== void 0) result(v);
+      if (n < 2 || n > 3 || v !== void 0) result(v);
     }).then(null, result.error);
   } else if (n < 2) {
     result(r);
@@ -202,14 +210,20 @@ var Handlers = class {
   }
   /** Values are JSON both ways. */
   handleRequest(op, fn) {
-    set(this._requests, op, fn && ((data, result, op2) => serve(fn, parseJSON(data), Object.assign((v) => result(JSON.stringify(v)), { error: result.error }), op2)));
+    set(this._requests, op, fn && ((data, result, op2, ctx) => serve(
+      fn,
+      parseJSON(data),
+      Object.assign((v) => result(JSON.stringify(v)), { error: result.error }),
+      op2,
+      ctx
+    )));
   }
   handleBufferRequest(op, fn) {
     set(this._requests, op, fn);
   }
   /** The value is JSON. */
   handleNotification(name, fn) {
-    set(this._notifications, name, fn && ((data, name2) => fn(parseJSON(data), name2)));
+    set(this._notifications, name, fn && ((data, name2, ctx) => fn(parseJSON(data), name2, ctx)));
   }
   handleBufferNotification(name, fn) {
     set(this._notifications, name, fn);
@@ -217,6 +231,12 @@ var Handlers = class {
   /** Answers stream requests. If fn returns a promise, the stream ends, or fails, with it. */
   handleStreamRequest(op, fn) {
     set(this._streams, op, fn);
+  }
+  handleStream(op, fn, options) {
+    set(this._streams, op, fn && (async (stream2) => {
+      Object.assign(stream2, { _in: [], _json: options?.json });
+      await fn(stream2);
+    }));
   }
   findRequestHandler(op) {
     return this._requests.get(op) || this._requests.get("");
@@ -276,62 +296,188 @@ var EventEmitter = class {
 EventEmitter.prototype.addListener = EventEmitter.prototype.on;
 EventEmitter.prototype.off = EventEmitter.prototype.removeListener;
 
-// src/stream.ts
-var StreamRequest = class extends EventEmitter {
-  /** @internal */
-  constructor(op, id, _write) {
-    super();
-    this.op = op;
-    this.id = id;
-    this._write = _write;
-    this._ended = false;
-  }
-  /** Sends a chunk; an empty one, or none, ends this direction of the stream. Afterwards nothing is sent any more. */
-  write(buf) {
-    this._write(buf);
-  }
-  /** Ends this direction of the stream. */
-  end() {
-    this._write(null);
-  }
-  /** @internal */
-  _finish(err) {
-    if (this._ended) return;
-    this._ended = true;
-    this.emit("end", err);
-  }
-};
-
-// src/answers.ts
-function answer(s, conn, t, id, op, data) {
-  if (s._served.has(id)) throw ErrInvalidMsg;
-  let done = false;
-  const send = (t2, v) => {
-    const body = pack(v);
-    if (done || s._conn != conn) return;
-    if (conn._open) s._send(t2, id, null, body);
-    done = t2 != MsgTypeStreamRes || !body;
-    if (done) s._served.delete(id);
-  };
-  const error = (err) => send(MsgTypeErrorRes, err?.message ?? String(err));
-  const { handlers } = s;
-  try {
-    const handler = !reserved(op) && (t == MsgTypeSingleReq ? handlers.findRequestHandler(op) : handlers.findStreamRequestHandler?.(op));
-    if (!handler) return error(`no such operation "${op}"`);
-    if (t == MsgTypeSingleReq) {
-      serve(handler, data, Object.assign((v) => send(MsgTypeSingleRes, v), { error }), op);
-    } else {
-      const stream = Object.assign(new StreamRequest(op, id, (v) => send(MsgTypeStreamRes, v)), { error });
-      s._served.set(id, stream);
-      const r = handler(stream, op);
-      if (isPromise(r)) r.then(() => stream.end(), error);
-      if (data) stream.emit("data", data);
-    }
-  } catch (err) {
-    warn(err);
-    error(err instanceof GotalkError ? err : "internal error");
+// src/extensions.ts
+var window = 262144;
+var helloWait = 100;
+var maxSize = 16384;
+var hello = JSON.stringify({ cancel: 1, credit: window, error: 1, goaway: 1, join: 1, meta: 1 });
+function parse(b, at) {
+  const text2 = toText(b.subarray(at));
+  if (b.length > maxSize || !/^\s*{/.test(text2)) throw ErrInvalidMsg;
+  return JSON.parse(text2);
+}
+function onExtension(s, conn, name, data) {
+  if (s.noExtensions) return;
+  const b = toBytes(data || "");
+  const head = String.fromCharCode(...b.subarray(0, 4));
+  if (name == "gotalk:hello") {
+    conn._peer = parse(b);
+    s._learn(conn, +conn._peer.credit || Infinity);
+  } else if (!conn._peer) {
+  } else if (name == "gotalk:cancel") {
+    if (b.length != 4) throw ErrInvalidMsg;
+    s._served.get(head)?._finish(canceled());
+  } else if (name == "gotalk:credit") {
+    const { t, id, size } = binary.parseMsg(b);
+    if (b.length != 13 || !"pS".includes(head[0])) throw ErrInvalidMsg;
+    (t == MsgTypeStreamReqPart ? s._pending : s._served).get(id)?._pump?.(size);
+  } else if (name == "gotalk:meta") {
+    conn._meta = [head.slice(0, 4), parse(b, 4)];
+  } else if (name == "gotalk:goaway") {
+    conn._away = parse(b);
+    s._drain();
   }
 }
+
+// src/stream.ts
+var ended = () => new GotalkError("stream ended", "aborted");
+var Stream = class extends EventEmitter {
+  /**
+   * gets is the type of the parts that come. write sends a part, or the end. end is called when the stream is over, with
+   * why if it failed, and whether the peer knows that.
+   */
+  constructor(sock, op, id, _gets, _write, _end) {
+    super();
+    this.sock = sock;
+    this.op = op;
+    this.id = id;
+    this._gets = _gets;
+    this._write = _write;
+    this._end = _end;
+    this._control = new AbortController();
+    this.signal = this._control.signal;
+    this._due = 0;
+    // bytes received for which no credit was given back
+    this._taken = 0;
+    // those of them that were consumed
+    // What waits for credit; bytes sent for which none came back.
+    this._out = [];
+    this._sent = 0;
+  }
+  /** @internal */
+  _encode(v) {
+    return this._json ? JSON.stringify(v) : v;
+  }
+  /** @internal Sends a part, or the end, when there is credit for it. */
+  _add(body, resolve2, reject) {
+    if (this._closed || this._ended) {
+      reject?.(this.signal.reason ?? ended());
+      return;
+    }
+    this._closed = !body;
+    this._out.push([body?.slice(), resolve2, reject]);
+    this._pump();
+  }
+  /** @internal Sends what there is credit for, after n more bytes of it. A large part needs half a window. */
+  _pump(n = 0) {
+    this._sent -= n;
+    const most = this.sock._conn?._window || window;
+    for (let m; m = this._out[0]; m[1]?.()) {
+      const n2 = m[0] ? toBytes(m[0]).length : 0;
+      if (n2 && Math.min(n2, most / 2) > most - this._sent) return;
+      this._out.shift();
+      this._sent += n2;
+      this._write(m[0]);
+    }
+  }
+  /** @internal A part has come. */
+  _part(data) {
+    if (this._eof) return;
+    const b = toBytes(data);
+    if (this._due >= 2 * window && this.sock._conn._can("credit")) {
+      this._finish(new GotalkError("stream window exceeded", "resource_exhausted"));
+      return;
+    }
+    this._due += b.length;
+    if (this._in) {
+      this._in.push(b);
+      this._wake?.();
+    } else {
+      this.emit("data", data);
+      this._took(b.length);
+    }
+  }
+  // n bytes were consumed. Credit goes back when that makes up half the window, or if nothing is left an eighth.
+  _took(n) {
+    this._taken += n;
+    if (this._eof || this._taken < window / (this._in?.length ? 2 : 8)) return;
+    this.sock._conn._say("credit", binary.makeMsg(this._gets, this.id, null, 0, this._taken));
+    this._due -= this._taken;
+    this._taken = 0;
+  }
+  /** @internal No more parts will come. */
+  _close(err) {
+    if (this._eof) return;
+    this._eof = true;
+    this.emit("end", err);
+    this._wake?.();
+  }
+  /** @internal The stream is over: null after an orderly end. told: the peer knows. */
+  _finish(err, told) {
+    if (this._ended) return;
+    this._ended = true;
+    if (!told && this._in) this._in = [];
+    this._close(err);
+    if (err !== null) this._control.abort(err);
+    for (const m of this._out.splice(0)) m[2]?.(err ?? ended());
+    this._end(err, told);
+  }
+  // The consumer has gone away. A handler may still have something to send.
+  _leave(reason) {
+    if (this._gets == MsgTypeStreamRes) this.cancel(reason);
+  }
+  write(buf) {
+    this._add(pack(buf));
+  }
+  send(v) {
+    return new Promise((resolve2, reject) => {
+      const body = pack(this._encode(v));
+      if (body) this._add(body, resolve2, reject);
+      else resolve2();
+    });
+  }
+  end() {
+    this._add();
+  }
+  cancel(reason = canceled()) {
+    this._finish(reason);
+  }
+  error(err) {
+    this._finish(err);
+  }
+  async *[Symbol.asyncIterator]() {
+    try {
+      for (; ; ) {
+        const b = this._in.shift();
+        if (b) {
+          this._took(b.length);
+          yield this._json ? JSON.parse(toText(b)) : b;
+        } else if (this._eof) {
+          this.signal.throwIfAborted();
+          return;
+        } else {
+          await new Promise((resolve2) => this._wake = resolve2);
+        }
+      }
+    } finally {
+      this._leave();
+    }
+  }
+  get readable() {
+    const chunks = this[Symbol.asyncIterator]();
+    return this._readable ||= new ReadableStream({
+      pull: (c) => chunks.next().then((r) => r.done ? c.close() : c.enqueue(r.value)),
+      cancel: (reason) => this._leave(reason)
+    });
+  }
+  get writable() {
+    return this._writable ||= new WritableStream({
+      write: (v) => this.send(v),
+      close: () => this.end(),
+      abort: (reason) => this.cancel(reason)
+    });
+  }
+};
 
 // src/calls.ts
 var maxWait = 6e4;
@@ -343,62 +489,94 @@ function newID(s) {
   while (s._pending.has(id));
   return id;
 }
-function forget(s, id, pending) {
+function forget(s, id, pending, cancel) {
   if (s._pending.get(id) != pending) return;
   s._pending.delete(id);
-  s._queue = s._queue.filter((m) => m[0] != id);
-  if (s._ending && !s._pending.size && s._conn?._open) s._conn._close(1e3);
+  const n = s._queue.length;
+  s._queue = s._queue.filter((m) => m[0] != pending);
+  const deaf = cancel && s._conn?._open && n == s._queue.length && !s._conn._say("cancel", id);
+  s._drain();
+  return deaf;
 }
-var failure = (t, data) => t == MsgTypeErrorRes || t == MsgTypeRetryRes ? new GotalkError(toText(data)) : void 0;
+function failure(s, t, data) {
+  const text2 = toText(data);
+  if (t == MsgTypeRetryRes) return new GotalkError(text2, "unavailable");
+  if (t != MsgTypeErrorRes) return;
+  try {
+    const { code, message, details } = s._conn._peer && JSON.parse(text2);
+    if (typeof code == "string") return new GotalkError(message, code, details);
+  } catch {
+  }
+  return new GotalkError(text2);
+}
+function limit({ signal, timeout, meta = {} }, end) {
+  signal?.throwIfAborted();
+  const abort = () => end(signal.reason);
+  let timer;
+  let deadline;
+  if (timeout && timeout < 2 ** 31) {
+    deadline = Date.now() + timeout;
+    timer = setTimeout(end, timeout, new GotalkError(`request timed out after ${timeout} ms`, "deadline_exceeded"));
+  }
+  signal?.addEventListener("abort", abort);
+  return [() => {
+    clearTimeout(timer);
+    signal?.removeEventListener("abort", abort);
+  }, { meta, deadline }];
+}
 function request(s, op, value, arg, encode, decode) {
   if (typeof value == "function") {
     arg = value;
     value = void 0;
   }
   const cb = typeof arg == "function" ? arg : void 0;
-  let { signal, timeout, retries = 3 } = arg || {};
+  const options = arg || {};
   const promise = new Promise((resolve2, reject) => {
     checkName(op);
-    signal?.throwIfAborted();
     const body = pack(encode(value));
+    const [stop, extra] = limit(options, (err) => finish(err));
     let id = newID(s);
-    let retry, deadline;
     const send = () => {
+      pending._retry = void 0;
       try {
-        s._send(MsgTypeSingleReq, id, op, body);
+        s._send(pending, MsgTypeSingleReq, id, op, body, 0, extra.deadline || options.meta ? extra : void 0);
       } catch (err) {
-        finish(err);
+        finish(err, void 0, true);
       }
     };
-    const abort = () => finish(signal.reason);
-    const finish = (err, data) => {
-      clearTimeout(retry);
-      clearTimeout(deadline);
-      signal?.removeEventListener("abort", abort);
-      forget(s, id, pending);
+    const finish = (err, data, done) => {
+      stop();
+      forget(s, id, pending, !done && !pending._retry);
+      clearTimeout(pending._retry);
       if (err !== void 0) reject(err);
       else resolve2(data);
     };
+    const { retries = extra.deadline ? Infinity : 3 } = options;
+    let tries = 0;
     const pending = {
       _finish: finish,
       _result(t, data, wait) {
-        if (t == MsgTypeRetryRes && retries-- > 0) {
-          s._pending.delete(id);
-          s._pending.set(id = newID(s), pending);
-          retry = setTimeout(send, Math.min(wait, maxWait));
-        } else finish(failure(t, data), data);
+        if (t == MsgTypeRetryRes && tries < retries) {
+          wait = Math.min(wait, maxWait);
+          if (s._conn._peer) wait += Math.random() * Math.min(5e3, 100 * 2 ** tries);
+          if (!(Date.now() + wait > extra.deadline)) {
+            tries++;
+            s._pending.delete(id);
+            s._pending.set(id = newID(s), pending);
+            pending._retry = setTimeout(send, wait);
+            s._drain();
+            return;
+          }
+        }
+        finish(failure(s, t, data), data, true);
       }
     };
     s._pending.set(id, pending);
-    signal?.addEventListener("abort", abort);
-    if (timeout && timeout < 2 ** 31) {
-      deadline = setTimeout(finish, timeout, new GotalkError(`request timed out after ${timeout} ms`, "deadline_exceeded"));
-    }
     send();
   }).then(decode);
   return cb ? promise.then((v) => call(cb, null, v), (err) => call(cb, err)) : promise;
 }
-function streamRequest(s, op) {
+function stream(s, op, options) {
   checkName(op);
   let id;
   do {
@@ -406,25 +584,94 @@ function streamRequest(s, op) {
     id = String.fromCharCode(33 + n / 36 ** 3 % 15) + base36(n % 36 ** 3, 3);
   } while (s._pending.has(id));
   let begun = false;
-  let ended = false;
-  const stream = Object.assign(new StreamRequest(op, id, (v) => {
-    const body = pack(v);
-    if (ended || s._pending.get(id) != stream) return;
-    if (!begun) s._send(MsgTypeStreamReq, id, op, body);
-    if (begun || !body) s._send(MsgTypeStreamReqPart, id, null, body);
-    begun = true;
-    ended = !body;
-  }), {
-    _result(t, data) {
-      const err = failure(t, data);
-      if (data && !err) stream.emit("data", data);
-      if (t == MsgTypeStreamRes && data) return;
-      forget(s, id, stream);
-      stream._finish(err || null);
+  const [stop, extra] = limit(options || {}, (err) => st._finish(err));
+  const st = Object.assign(
+    new Stream(s, op, id, MsgTypeStreamRes, (body) => {
+      if (!begun) s._send(st, MsgTypeStreamReq, id, op, body, 0, options && extra);
+      if (begun || !body && !options) s._send(st, MsgTypeStreamReqPart, id, null, body);
+      begun = true;
+    }, (_err, told) => {
+      stop();
+      if (forget(s, id, st, !told) && !st._closed) s._conn._write(MsgTypeStreamReqPart, id);
+    }),
+    extra,
+    {
+      _result(t, data) {
+        const err = failure(s, t, data) || null;
+        if (data && !err) st._part(data);
+        if (t != MsgTypeStreamRes || !data) st._finish(err, true);
+      }
     }
-  });
-  s._pending.set(id, stream);
-  return stream;
+  );
+  if (options) {
+    st._in = [];
+    st._json = options.json;
+    st._add(pack(st._encode(options.value)));
+    st._closed = false;
+  }
+  s._pending.set(id, st);
+  return st;
+}
+
+// src/answers.ts
+function answer(s, conn, t, id, op, data) {
+  if (t != MsgTypeSingleReq && s._served.has(id)) throw ErrInvalidMsg;
+  const { timeout_ms, ...meta } = conn._meta?.[0] == id ? conn._meta[1] : {};
+  conn._meta = void 0;
+  let served;
+  const [stop, about] = limit({ timeout: +timeout_ms, meta }, (err) => served._finish(err));
+  let reply = (t2, v, wait) => {
+    const body = pack(v);
+    reply = () => {
+    };
+    stop();
+    if (s._served.get(id) == served) s._served.delete(id);
+    if (s._conn != conn) return;
+    if (conn._open) s._send(conn, t2, id, null, body, wait);
+    s._drain();
+  };
+  const error = (err) => {
+    const message = String(err?.message ?? err);
+    const code = codeOf(err) || "unknown";
+    const wait = conn._peer && err?._wait;
+    reply(
+      wait == null ? MsgTypeErrorRes : MsgTypeRetryRes,
+      wait == null && conn._can("error") && (code != "unknown" || message[0] == "{") ? JSON.stringify({ code, message, details: err.details }) : message || code,
+      wait
+    );
+  };
+  const { handlers } = s;
+  try {
+    const handler = !reserved(op) && (t == MsgTypeSingleReq ? handlers.findRequestHandler(op) : handlers.findStreamRequestHandler?.(op));
+    if (!handler) return error(new GotalkError(`no such operation "${op}"`, "unimplemented"));
+    s._served.set(id, served = Object.assign(new Stream(
+      s,
+      op,
+      id,
+      MsgTypeStreamReqPart,
+      (body) => body ? s._send(conn, MsgTypeStreamRes, id, null, body) : served._finish(null),
+      (err) => err === null ? reply(MsgTypeStreamRes) : error(err)
+    ), about));
+    if (t == MsgTypeSingleReq) {
+      serve(
+        handler,
+        data,
+        Object.assign((v) => reply(MsgTypeSingleRes, v), { error }),
+        op,
+        { sock: s, signal: served.signal, ...about }
+      );
+    } else {
+      const stream2 = served;
+      const r = handler(stream2, op, stream2);
+      if (isPromise(r)) r.then(() => stream2.end(), (err) => stream2.cancel(err));
+      if (data) stream2._part(data);
+    }
+  } catch (err) {
+    warn(err);
+    err = codeOf(err) ? err : new GotalkError("internal error", "internal");
+    if (served) served._finish(err);
+    else error(err);
+  }
 }
 
 // src/conn.ts
@@ -445,9 +692,23 @@ var Conn = class {
     this._batched = 0;
     _ws.binaryType = "arraybuffer";
   }
-  /** Sends a message: at once as one WebSocket message for the header and one for the payload, or joined with others. */
+  /** Says whether the peer can do what a key of its hello stands for. */
+  _can(key) {
+    return key in (this._peer || {});
+  }
+  /** Sends a message. */
+  _write(t, id, name, body, wait) {
+    this._send(binary.makeMsg(t, id, name, wait, body ? toBytes(body).length : 0), body);
+  }
+  /** Sends an extension message, if the peer acts on it, and says whether it does. */
+  _say(name, body) {
+    const can = this._can(name);
+    if (can) this._write(MsgTypeNotification, null, "gotalk:" + name, body);
+    return can;
+  }
+  /** Sends header and payload: at once, as one WebSocket message for each, or joined with others. */
   _send(header, body) {
-    if (this._join && !this._text) {
+    if (this._can("join") && !this._text) {
       this._push(header);
       if (body) this._push(toBytes(body));
     } else {
@@ -607,17 +868,18 @@ var KeepAlive = class {
       if (err) this._again(err);
     });
   }
-  /** @internal The connection is gone: null after an orderly close. */
-  _closed(err) {
-    if (Date.now() - this._openedAt >= this.minUptime) this._failures = 0;
-    this._again(err);
+  /** @internal The connection is gone: null after an orderly close. away is when the peer wants us back, if it said. */
+  _closed(err, away) {
+    if (away || Date.now() - this._openedAt >= this.minUptime) this._failures = 0;
+    this._again(err, away);
   }
-  _again(err) {
+  _again(err, away) {
     if (!this.enabled) return;
     let delay = Math.max(100, Math.random() * Math.min(this.maxDelay, this.minDelay * 2 ** this._failures++));
     const broken = err?.isGotalkProtocolError && err != ErrTimeout;
     if (broken) delay = this.maxDelay * (1 + Math.random());
     if (globalThis.navigator?.onLine === false && !isLocal(resolve(this._addr))) delay = 6e4;
+    if (away) delay = Math.min(2 ** 31 - 1, away.after_ms + Math.random() * away.jitter_ms) || 0;
     this._timer = setTimeout(() => this._connect(), delay);
   }
   /** @internal For the browser, which calls it with the events above. */
@@ -633,9 +895,20 @@ var KeepAlive = class {
 };
 
 // src/sock.ts
-var closeNames = "normal,going away,protocol error,unsupported,,no status,abnormal,inconsistent,invalid message,too large".split(",");
-var closed = () => new GotalkError("connection closed", "unavailable");
-var notOpen = () => new GotalkError("socket is closed", "unavailable");
+var closeNames = [
+  "normal",
+  "going away",
+  "protocol error",
+  "unsupported",
+  "",
+  "no status",
+  "abnormal",
+  "inconsistent",
+  "invalid message",
+  "too large"
+];
+var notOpen = (message = "socket is closed") => new GotalkError(message, "unavailable");
+var closed = (err) => notOpen(err?.message || "connection closed");
 var Sock = class extends EventEmitter {
   /** The third parameter is what the second of connection() and the third of open() default to. */
   constructor(handlers, proto, fallback = new Handlers()) {
@@ -644,7 +917,7 @@ var Sock = class extends EventEmitter {
     this.protocol = binary;
     /** Milliseconds between heartbeats; 0 for none. A value below 10 is an error. */
     this.heartbeatInterval = 2e4;
-    /** How many messages may wait for the connection to open. Sending more fails with `socket is closed`. */
+    /** How many messages may wait for a connection. Sending more fails with `socket is closed`. */
     this.sendBufferLimit = 100;
     this.noExtensions = false;
     /** The current WebSocket. */
@@ -653,9 +926,9 @@ var Sock = class extends EventEmitter {
     this.keepalive = null;
     /** @internal Our requests and streams, by id. */
     this._pending = /* @__PURE__ */ new Map();
-    /** @internal The streams that the peer began and that are not over. */
+    /** @internal The requests and streams that the peer began and that are not over. */
     this._served = /* @__PURE__ */ new Map();
-    /** @internal Messages that wait for the connection to open. Notifications have no id. */
+    /** @internal Messages that wait for the connection to open, for the peer's hello, or for another connection. */
     this._queue = [];
     /** @internal */
     this._nextOp = 0;
@@ -740,9 +1013,16 @@ var Sock = class extends EventEmitter {
     conn._text = this.protocol == text;
     conn._send(binary.versionBuf);
     conn._open = conn._wasOpen = true;
-    if (!this.noExtensions) this._send(MsgTypeNotification, null, "gotalk:hello", '{"join":1}');
-    for (const [, header, body] of this._queue) conn._send(header, body);
-    this._queue = [];
+    if (this.noExtensions) conn._window = Infinity;
+    else conn._write(MsgTypeNotification, null, "gotalk:hello", hello);
+    setTimeout(() => conn._window || this._learn(conn, Infinity), helloWait);
+    this._drain();
+  }
+  /** @internal It is known what the peer can do, or that it will not say. */
+  _learn(conn, window2) {
+    conn._window = window2;
+    this._drain();
+    for (const p of [...this._pending.values(), ...this._served.values()]) p._pump?.();
   }
   startReading() {
     this._conn._reading = true;
@@ -787,33 +1067,61 @@ var Sock = class extends EventEmitter {
     this._conn = void 0;
     this.ws = null;
     this._ending = false;
-    if (!conn._wasOpen) return call(conn._failed, err || closed());
+    if (!conn._wasOpen) return call(conn._failed, closed(err));
     this._nextOp = 0;
-    this._failAll(err || closed());
-    this.keepalive?._closed(err);
+    this._failAll(conn._err || closed(err));
+    this.keepalive?._closed(err, conn._away);
     this.emit("close", err);
   }
-  // Only notifications stay in the queue: of the rest, somebody has just been told that it failed.
-  _failAll(err) {
-    const all = [...this._pending.values(), ...this._served.values()];
-    this._queue = this._queue.filter((m) => !m[0]);
-    this._pending = /* @__PURE__ */ new Map();
-    this._served = /* @__PURE__ */ new Map();
-    for (const p of all) p._finish(err);
+  // Says whether a request has not been sent yet, or is to be sent again later.
+  _waits(owner) {
+    return owner._retry || this._queue.some((m) => m[0] == owner && m[3] != null);
   }
-  /** @internal */
-  _send(t, id, name, body) {
-    const header = binary.makeMsg(t, id, name, 0, body ? toBytes(body).length : 0);
-    if (this._conn?._open) return this._conn._send(header, body);
-    if (this._queue.length >= this.sendBufferLimit) throw notOpen();
-    this._queue.push([id, header, body?.slice()]);
+  // Requests that never left may do so over the next connection, if there is going to be one. Of the rest, somebody
+  // is told here that it failed, and so nothing of it may be sent.
+  _failAll(err) {
+    const again = (owner) => this.keepalive?.enabled && this._waits(owner);
+    this._queue = this._queue.filter(([owner]) => !owner || again(owner));
+    for (const p of [...this._pending.values(), ...this._served.values()]) again(p) || p._finish(err);
+  }
+  /** @internal Sends a message, or keeps it until it can be sent. Throws if too many wait. */
+  _send(...m) {
+    const [owner, , , name, body, , extra] = m;
+    const conn = this._conn;
+    if (toBytes(JSON.stringify([extra])).length > maxSize) throw new GotalkError("meta too large", "resource_exhausted");
+    if (name != null && (!conn?._open || conn._away && owner) && this._queue.length >= this.sendBufferLimit) {
+      throw notOpen();
+    }
+    this._queue.push(m);
+    this._drain();
+    if (this._queue.at(-1) == m) m[4] = body?.slice();
+  }
+  /** @internal Sends what may be sent, in order. Closes the connection if that is wanted and nothing is under way. */
+  _drain() {
+    const conn = this._conn;
+    for (let i = 0; conn?._open && i < this._queue.length; ) {
+      const [owner, t, id, name, body, wait, extra] = this._queue[i];
+      if (extra && !conn._window) return;
+      if (conn._away && owner && this._waits(owner)) {
+        i++;
+        continue;
+      }
+      this._queue.splice(i, 1);
+      if (extra) {
+        const { meta, deadline } = extra;
+        const json = JSON.stringify({ ...meta, timeout_ms: deadline && Math.max(1, Math.ceil(deadline - Date.now())) });
+        if (json != "{}") conn._say("meta", id + json);
+      }
+      conn._write(t, id, name, body, wait);
+    }
+    if (conn?._open && (this._ending && !this._pending.size || conn._away && !this._served.size && [...this._pending.values()].every((p) => this._waits(p)))) conn._close(1e3);
   }
   notify(name, value) {
     this.bufferNotify(name, JSON.stringify(value));
   }
   bufferNotify(name, buf) {
     checkName(name);
-    this._send(MsgTypeNotification, null, name, pack(buf));
+    this._send(null, MsgTypeNotification, null, name, pack(buf));
   }
   request(op, value, arg) {
     return request(this, op, value, arg, JSON.stringify, decodeJSON);
@@ -823,7 +1131,10 @@ var Sock = class extends EventEmitter {
   }
   /** Begins a stream request; nothing is sent before the first write. */
   streamRequest(op) {
-    return streamRequest(this, op);
+    return stream(this, op);
+  }
+  stream(op, options = {}) {
+    return stream(this, op, options);
   }
   /** @internal A message has come, with its payload if that is not empty. */
   _onMsg(conn, { t, id = "", name = "", wait, size }, data) {
@@ -833,23 +1144,17 @@ var Sock = class extends EventEmitter {
         answer(this, conn, t, id, name, data);
         break;
       case MsgTypeStreamReqPart: {
-        const stream = this._served.get(id);
-        if (data) stream?.emit("data", data);
-        else stream?._finish(null);
+        const stream2 = this._served.get(id);
+        if (data) stream2?._part(data);
+        else stream2?._close(null);
         break;
       }
       case MsgTypeNotification:
-        if (name == "gotalk:hello") {
-          const hello = Object(JSON.parse(toText(data)));
-          if (this.noExtensions) return;
-          conn._hello = true;
-          conn._join = hello.join;
-        } else if (!reserved(name)) {
-          call(this.handlers.findNotificationHandler(name), data, name);
-        }
+        if (reserved(name)) onExtension(this, conn, name, data);
+        else call(this.handlers.findNotificationHandler(name), data, name, { sock: this });
         break;
       case MsgTypeHeartbeat:
-        conn._answers = conn._hello;
+        conn._answers = !!conn._peer;
         this.emit("heartbeat", { time: new Date(size * 1e3), load: wait });
         break;
       case MsgTypeProtocolError:
@@ -895,6 +1200,7 @@ var gotalk = Object.assign(env, {
   Sock: Sock2,
   Handlers: Handlers2,
   GotalkError,
+  retryAfter,
   ErrAbnormal,
   ErrUnsupported,
   ErrInvalidMsg,
@@ -913,7 +1219,8 @@ var gotalk = Object.assign(env, {
   handleBufferRequest: defaultHandlers.handleBufferRequest.bind(defaultHandlers),
   handleNotification: defaultHandlers.handleNotification.bind(defaultHandlers),
   handleBufferNotification: defaultHandlers.handleBufferNotification.bind(defaultHandlers),
-  handleStreamRequest: defaultHandlers.handleStreamRequest.bind(defaultHandlers)
+  handleStreamRequest: defaultHandlers.handleStreamRequest.bind(defaultHandlers),
+  handleStream: defaultHandlers.handleStream.bind(defaultHandlers)
 });
 Object.defineProperties(gotalk, { default: { value: gotalk }, __esModule: { value: true } });
 setScript(globalThis.document?.currentScript?.src);
@@ -933,10 +1240,12 @@ var {
   handleBufferRequest,
   handleNotification,
   handleRequest,
+  handleStream,
   handleStreamRequest,
   Handlers: Handlers3,
   open,
   protocol: protocol2,
+  retryAfter: retryAfter2,
   Sock: Sock3,
   version
 } = gotalk;
@@ -958,8 +1267,10 @@ export {
   handleBufferRequest,
   handleNotification,
   handleRequest,
+  handleStream,
   handleStreamRequest,
   open,
   protocol2 as protocol,
+  retryAfter2 as retryAfter,
   version
 };

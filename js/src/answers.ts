@@ -1,43 +1,73 @@
 // Requests and streams that the peer begins.
+import { limit } from "./calls";
 import type { Conn } from "./conn";
 import { warn } from "./env";
-import { ErrInvalidMsg, GotalkError } from "./errors";
+import { codeOf, ErrInvalidMsg, GotalkError } from "./errors";
 import { isPromise, reserved, serve } from "./handlers";
-import { MsgTypeErrorRes, MsgTypeSingleReq, MsgTypeSingleRes, MsgTypeStreamRes, pack } from "./protocol";
+import {
+  MsgTypeErrorRes, MsgTypeRetryRes, MsgTypeSingleReq, MsgTypeSingleRes, MsgTypeStreamReqPart, MsgTypeStreamRes, pack,
+} from "./protocol";
 import type { Sock } from "./sock";
-import { StreamRequest, type StreamResponse } from "./stream";
+import { Stream } from "./stream";
 import type { Data, Payload } from "./types";
 
 /** Has a request answered: once, and only over the connection that it came from. */
 export function answer(s: Sock<any>, conn: Conn, t: number, id: string, op: string, data: Data): void {
-  if (s._served.has(id)) throw ErrInvalidMsg;
-  let done = false;
-  const send = (t: number, v: Payload): void => {
+  if (t != MsgTypeSingleReq && s._served.has(id)) throw ErrInvalidMsg;
+  const { timeout_ms, ...meta } = (conn._meta?.[0] == id ? conn._meta![1] : {}) as any;
+  conn._meta = undefined;
+  let served: Stream | undefined;
+  const [stop, about] = limit({ timeout: +timeout_ms, meta }, (err) => served!._finish(err));
+  // The one message that ends it.
+  let reply = (t: number, v?: Payload, wait?: number): void => {
     const body = pack(v);
-    if (done || s._conn != conn) return;
-    if (conn._open) s._send(t, id, null, body);
-    done = t != MsgTypeStreamRes || !body;
-    if (done) s._served.delete(id);
+    reply = () => {};
+    stop();
+    if (s._served.get(id) == served) s._served.delete(id);
+    if (s._conn != conn) return;
+    if (conn._open) s._send(conn, t, id, null, body, wait);
+    s._drain();
   };
-  const error = (err: any): void => send(MsgTypeErrorRes, err?.message ?? String(err));
+  // In JSON if the peer reads that and there is more to say than the text.
+  const error = (err: any): void => {
+    const message = String(err?.message ?? err);
+    const code = codeOf(err) || "unknown";
+    const wait = conn._peer && err?._wait;
+    reply(
+      wait == null ? MsgTypeErrorRes : MsgTypeRetryRes,
+      wait == null && conn._can("error") && (code != "unknown" || message[0] == "{")
+        ? JSON.stringify({ code, message, details: err.details })
+        : message || code,
+      wait,
+    );
+  };
   const { handlers } = s;
   try {
     const handler: any =
       !reserved(op) && (t == MsgTypeSingleReq ? handlers.findRequestHandler(op) : handlers.findStreamRequestHandler?.(op));
-    if (!handler) return error(`no such operation "${op}"`);
+    if (!handler) return error(new GotalkError(`no such operation "${op}"`, "unimplemented"));
+    // A plain request, too: for its signal, and to be failed like a stream.
+    s._served.set(id, (served = Object.assign(new Stream(
+      s, op, id, MsgTypeStreamReqPart,
+      (body) => (body ? s._send(conn, MsgTypeStreamRes, id, null, body) : served!._finish(null)),
+      (err) => (err === null ? reply(MsgTypeStreamRes) : error(err)),
+    ), about)));
     if (t == MsgTypeSingleReq) {
-      serve<Data, Payload>(handler, data, Object.assign((v?: Payload) => send(MsgTypeSingleRes, v), { error }), op);
+      serve<Data, Payload>(
+        handler, data, Object.assign((v?: Payload) => reply(MsgTypeSingleRes, v), { error }), op,
+        { sock: s, signal: served.signal, ...about },
+      );
     } else {
-      const stream: StreamResponse =
-        Object.assign(new StreamRequest(op, id, (v) => send(MsgTypeStreamRes, v)), { error });
-      s._served.set(id, stream);
-      const r = handler(stream, op);
-      if (isPromise(r)) r.then(() => stream.end(), error);
-      if (data) stream.emit("data", data);
+      const stream = served;
+      const r = handler(stream, op, stream);
+      if (isPromise(r)) r.then(() => stream.end(), (err) => stream.cancel(err));
+      if (data) stream._part(data);
     }
   } catch (err) {
     warn(err);
     // A peer is told nothing of an exception, unless that was made to be told.
-    error(err instanceof GotalkError ? err : "internal error");
+    err = codeOf(err) ? err : new GotalkError("internal error", "internal");
+    if (served) served._finish(err);
+    else error(err);
   }
 }

@@ -1,5 +1,5 @@
 import { env, setScript } from "./env";
-import { ErrAbnormal, ErrInvalidMsg, ErrTimeout, ErrUnsupported, GotalkError } from "./errors";
+import { ErrAbnormal, ErrInvalidMsg, ErrTimeout, ErrUnsupported, GotalkError, retryAfter } from "./errors";
 import { Handlers as HandlersClass } from "./handlers";
 import { protocol, toBytes, type Protocol } from "./protocol";
 import { Sock as SockClass } from "./sock";
@@ -42,6 +42,7 @@ export const gotalk = Object.assign(env, {
   Sock,
   Handlers,
   GotalkError,
+  retryAfter,
   ErrAbnormal,
   ErrUnsupported,
   ErrInvalidMsg,
@@ -70,6 +71,7 @@ export const gotalk = Object.assign(env, {
   handleNotification: defaultHandlers.handleNotification.bind(defaultHandlers) as HandlersClass["handleNotification"],
   handleBufferNotification: defaultHandlers.handleBufferNotification.bind(defaultHandlers),
   handleStreamRequest: defaultHandlers.handleStreamRequest.bind(defaultHandlers),
+  handleStream: defaultHandlers.handleStream.bind(defaultHandlers) as HandlersClass["handleStream"],
 });
 
 // For code that was compiled from `import gotalk from …` to what a script tag or require gives.

@@ -1,8 +1,9 @@
 import { GotalkError } from "./errors";
 import { toText, utf8 } from "./protocol";
+import type { Stream } from "./stream";
 import type {
-  AnyOps, BufferNotificationHandler, BufferRequestHandler, Data, Name, NotificationHandler, Out, RequestHandler, Result,
-  StreamRequestHandler,
+  AnyOps, BufferNotificationHandler, BufferRequestHandler, Context, Data, GotalkStream, Name, NotificationHandler, Out,
+  Received, RequestHandler, Result, Sent, StreamRequestHandler,
 } from "./types";
 import { warn } from "./env";
 
@@ -11,7 +12,7 @@ export const reserved = (name: string): boolean => name.startsWith("gotalk:");
 /** Throws if a program may not use this name, or none can. */
 export function checkName(name: string): void {
   if (reserved(name) || utf8(name).length > 4095) {
-    throw new GotalkError(`name is reserved or longer than 4095 bytes: ${name.slice(0, 99)}`);
+    throw new GotalkError(`name is reserved or longer than 4095 bytes: ${name.slice(0, 99)}`, "invalid_argument");
   }
 }
 
@@ -30,14 +31,15 @@ function parseJSON(data: Data): any {
 
 /** Runs a request handler, and answers with what it returns where that is meant as the answer. */
 export function serve<T, R>(
-  fn: (value: T, result: Result<R>, op: string) => unknown, value: T, result: Result<R>, op: string,
+  fn: (value: T, result: Result<R>, op: string, ctx: Context) => unknown,
+  value: T, result: Result<R>, op: string, ctx: Context,
 ): void {
-  const r = fn(value, result, op);
-  const n = fn.length; // at least 2: it declares result
+  const r = fn(value, result, op, ctx);
+  const n = fn.length; // 2 or 3: it declares result; 4: it may have done so to get at the context
   if (isPromise(r)) {
     r
       .then((v) => {
-        if (n < 2 || v !== undefined) result(v);
+        if (n < 2 || n > 3 || v !== undefined) result(v);
       })
       .then(null, result.error);
   } else if (n < 2) {
@@ -63,8 +65,10 @@ export class Handlers<O extends object = AnyOps> {
 
   /** Values are JSON both ways. */
   handleRequest<K extends Name<O>>(op: K | "", fn: RequestHandler<O[K]> | null): void {
-    set(this._requests, op, fn && ((data, result, op) =>
-      serve(fn, parseJSON(data), Object.assign((v?: Out<O[K]>) => result(JSON.stringify(v)), { error: result.error }), op)));
+    set(this._requests, op, fn && ((data, result, op, ctx) =>
+      serve(
+        fn, parseJSON(data), Object.assign((v?: Out<O[K]>) => result(JSON.stringify(v)), { error: result.error }), op, ctx,
+      )));
   }
 
   handleBufferRequest(op: string, fn: BufferRequestHandler | null): void {
@@ -73,7 +77,7 @@ export class Handlers<O extends object = AnyOps> {
 
   /** The value is JSON. */
   handleNotification<K extends Name<O>>(name: K | "", fn: NotificationHandler<O[K]> | null): void {
-    set(this._notifications, name, fn && ((data, name) => fn(parseJSON(data), name)));
+    set(this._notifications, name, fn && ((data, name, ctx) => fn(parseJSON(data), name, ctx)));
   }
 
   handleBufferNotification(name: string, fn: BufferNotificationHandler | null): void {
@@ -83,6 +87,23 @@ export class Handlers<O extends object = AnyOps> {
   /** Answers stream requests. If fn returns a promise, the stream ends, or fails, with it. */
   handleStreamRequest(op: string, fn: StreamRequestHandler | null): void {
     set(this._streams, op, fn);
+  }
+
+  /**
+   * Answers stream requests, by iterating the stream and by its send. When what fn returns, a promise usually, is
+   * fulfilled the result ends, and when it is rejected the stream fails. Takes the place of handleStreamRequest.
+   */
+  handleStream<K extends Name<O>>(
+    op: K | "", fn: ((stream: GotalkStream<Received<O[K]>, Sent<O[K]>>) => unknown) | null, options: { json: true },
+  ): void;
+  handleStream(op: string, fn: ((stream: GotalkStream) => unknown) | null): void;
+  handleStream(
+    op: string, fn: ((stream: GotalkStream<any, any>) => unknown) | null, options?: { json?: boolean },
+  ): void {
+    set(this._streams, op, fn && (async (stream) => {
+      Object.assign(stream, { _in: [], _json: options?.json });
+      await fn(stream as Stream);
+    }));
   }
 
   findRequestHandler(op: string): BufferRequestHandler | undefined {

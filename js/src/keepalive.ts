@@ -1,3 +1,4 @@
+import type { Conn } from "./conn";
 import { isLocal, resolve } from "./env";
 import { ErrTimeout, type ProtocolError } from "./errors";
 import { ping } from "./heartbeat";
@@ -55,13 +56,13 @@ export class KeepAlive {
     });
   }
 
-  /** @internal The connection is gone: null after an orderly close. */
-  _closed(err: Error | null): void {
-    if (Date.now() - this._openedAt >= this.minUptime) this._failures = 0;
-    this._again(err);
+  /** @internal The connection is gone: null after an orderly close. away is when the peer wants us back, if it said. */
+  _closed(err: Error | null, away?: Conn["_away"]): void {
+    if (away || Date.now() - this._openedAt >= this.minUptime) this._failures = 0;
+    this._again(err, away);
   }
 
-  private _again(err: Error | null): void {
+  private _again(err: Error | null, away?: Conn["_away"]): void {
     if (!this.enabled) return;
     let delay = Math.max(100, Math.random() * Math.min(this.maxDelay, this.minDelay * 2 ** this._failures++));
     // What is wrong with one of the peers will hardly go away by itself; too long a silence is the network's fault.
@@ -69,6 +70,7 @@ export class KeepAlive {
     if (broken) delay = this.maxDelay * (1 + Math.random());
     // An event tells when the browser is online again. But it can be wrong about that.
     if (globalThis.navigator?.onLine === false && !isLocal(resolve(this._addr))) delay = 60000;
+    if (away) delay = Math.min(2 ** 31 - 1, away.after_ms + Math.random() * away.jitter_ms) || 0;
     this._timer = setTimeout(() => this._connect(), delay);
   }
 

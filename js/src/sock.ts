@@ -1,28 +1,36 @@
 import { answer } from "./answers";
-import { request, streamRequest, type Pending } from "./calls";
+import { request, stream, type Extra, type Pending } from "./calls";
 import { Conn } from "./conn";
 import { resolve } from "./env";
 import { call, GotalkError } from "./errors";
 import { EventEmitter } from "./events";
+import { hello, helloWait, maxSize, onExtension } from "./extensions";
 import { checkName, decodeJSON, Handlers, reserved } from "./handlers";
 import { schedule } from "./heartbeat";
 import { KeepAlive } from "./keepalive";
 import {
   binary, HeartbeatMsgMaxLoad, MsgTypeHeartbeat, MsgTypeNotification, MsgTypeProtocolError, MsgTypeSingleReq,
-  MsgTypeStreamReq, MsgTypeStreamReqPart, pack, text, toBytes, toText, type Body, type Header, type Protocol,
+  MsgTypeStreamReq, MsgTypeStreamReqPart, pack, text, toBytes, type Body, type Header, type Protocol,
 } from "./protocol";
-import type { StreamRequest, StreamResponse } from "./stream";
+import type { Stream } from "./stream";
 import type {
-  AnyOps, CallArgs, Callback, Data, In, Name, NotifyArgs, Out, Payload, RequestOptions, SockEvents, SockOptions,
-  WebSocketClass,
+  AnyOps, CallArgs, Callback, Data, GotalkStream, In, Name, NotifyArgs, Out, Payload, Received, RequestOptions, Sent,
+  SockEvents, SockOptions, StreamOptions, StreamRequest, WebSocketClass,
 } from "./types";
 
 // From 1000 on.
-const closeNames =
-  "normal,going away,protocol error,unsupported,,no status,abnormal,inconsistent,invalid message,too large".split(",");
+const closeNames = [
+  "normal", "going away", "protocol error", "unsupported", "", "no status", "abnormal", "inconsistent",
+  "invalid message", "too large",
+];
 
-const closed = () => new GotalkError("connection closed", "unavailable");
-const notOpen = () => new GotalkError("socket is closed", "unavailable");
+const notOpen = (message = "socket is closed") => new GotalkError(message, "unavailable");
+const closed = (err?: Error | null) => notOpen(err?.message || "connection closed");
+
+/** A message that waits. owner is what it belongs to, null for notifications; requests have an owner and a name. */
+type Waiting = [
+  owner: object | null, t: number, id: string | null, name?: string | null, body?: Body, wait?: number, extra?: Extra,
+];
 
 /**
  * A peer at the other end of a WebSocket. O describes the operations that it offers, by an interface of functions.
@@ -34,7 +42,7 @@ export class Sock<O extends object = AnyOps> extends EventEmitter<SockEvents<Soc
   protocol: Protocol = binary;
   /** Milliseconds between heartbeats; 0 for none. A value below 10 is an error. */
   heartbeatInterval = 20000;
-  /** How many messages may wait for the connection to open. Sending more fails with `socket is closed`. */
+  /** How many messages may wait for a connection. Sending more fails with `socket is closed`. */
   sendBufferLimit = 100;
   noExtensions = false;
   WebSocket?: WebSocketClass;
@@ -47,10 +55,10 @@ export class Sock<O extends object = AnyOps> extends EventEmitter<SockEvents<Soc
   _conn?: Conn;
   /** @internal Our requests and streams, by id. */
   _pending = new Map<string, Pending>();
-  /** @internal The streams that the peer began and that are not over. */
-  _served = new Map<string, StreamResponse>();
-  /** @internal Messages that wait for the connection to open. Notifications have no id. */
-  _queue: [id: string | null, header: Uint8Array<ArrayBuffer>, body?: Body][] = [];
+  /** @internal The requests and streams that the peer began and that are not over. */
+  _served = new Map<string, Stream>();
+  /** @internal Messages that wait for the connection to open, for the peer's hello, or for another connection. */
+  _queue: Waiting[] = [];
   /** @internal */
   _nextOp = 0;
   /** @internal */
@@ -146,9 +154,17 @@ export class Sock<O extends object = AnyOps> extends EventEmitter<SockEvents<Soc
     conn._text = this.protocol == text;
     conn._send(binary.versionBuf);
     conn._open = conn._wasOpen = true;
-    if (!this.noExtensions) this._send(MsgTypeNotification, null, "gotalk:hello", '{"join":1}');
-    for (const [, header, body] of this._queue) conn._send(header, body);
-    this._queue = [];
+    if (this.noExtensions) conn._window = Infinity;
+    else conn._write(MsgTypeNotification, null, "gotalk:hello", hello);
+    setTimeout(() => conn._window || this._learn(conn, Infinity), helloWait);
+    this._drain();
+  }
+
+  /** @internal It is known what the peer can do, or that it will not say. */
+  _learn(conn: Conn, window: number): void {
+    conn._window = window;
+    this._drain();
+    for (const p of [...this._pending.values(), ...this._served.values()]) p._pump?.();
   }
 
   startReading(): void {
@@ -199,29 +215,63 @@ export class Sock<O extends object = AnyOps> extends EventEmitter<SockEvents<Soc
     this._conn = undefined;
     this.ws = null;
     this._ending = false;
-    if (!conn._wasOpen) return call(conn._failed, err || closed());
+    if (!conn._wasOpen) return call(conn._failed, closed(err));
     this._nextOp = 0;
-    this._failAll(err || closed());
-    this.keepalive?._closed(err);
+    this._failAll(conn._err || closed(err));
+    this.keepalive?._closed(err, conn._away);
     this.emit("close", err);
   }
 
-  // Only notifications stay in the queue: of the rest, somebody has just been told that it failed.
-  private _failAll(err: Error): void {
-    const all = [...this._pending.values(), ...this._served.values()];
-    this._queue = this._queue.filter((m) => !m[0]);
-    this._pending = new Map();
-    this._served = new Map();
-    for (const p of all) p._finish(err);
+  // Says whether a request has not been sent yet, or is to be sent again later.
+  private _waits(owner: any): boolean {
+    return owner._retry || this._queue.some((m) => m[0] == owner && m[3] != null);
   }
 
-  /** @internal */
-  _send(t: number, id: string | null, name?: string | null, body?: Body): void {
-    const header = binary.makeMsg(t, id, name, 0, body ? toBytes(body).length : 0);
-    if (this._conn?._open) return this._conn._send(header, body);
-    if (this._queue.length >= this.sendBufferLimit) throw notOpen();
-    // The user may change the payload before it is sent.
-    this._queue.push([id, header, body?.slice() as Body]);
+  // Requests that never left may do so over the next connection, if there is going to be one. Of the rest, somebody
+  // is told here that it failed, and so nothing of it may be sent.
+  private _failAll(err: Error): void {
+    const again = (owner: object) => this.keepalive?.enabled && this._waits(owner);
+    this._queue = this._queue.filter(([owner]) => !owner || again(owner));
+    for (const p of [...this._pending.values(), ...this._served.values()]) again(p) || p._finish(err);
+  }
+
+  /** @internal Sends a message, or keeps it until it can be sent. Throws if too many wait. */
+  _send(...m: Waiting): void {
+    const [owner, , , name, body, , extra] = m;
+    const conn = this._conn;
+    // This is a little longer than what is sent.
+    if (toBytes(JSON.stringify([extra])).length > maxSize) throw new GotalkError("meta too large", "resource_exhausted");
+    // Parts of streams are bounded by their windows, and results by the requests.
+    if (name != null && (!conn?._open || conn._away && owner) && this._queue.length >= this.sendBufferLimit) {
+      throw notOpen();
+    }
+    this._queue.push(m);
+    this._drain();
+    if (this._queue.at(-1) == m) m[4] = body?.slice() as Body; // the user may change it before it is sent
+  }
+
+  /** @internal Sends what may be sent, in order. Closes the connection if that is wanted and nothing is under way. */
+  _drain(): void {
+    const conn = this._conn;
+    for (let i = 0; conn?._open && i < this._queue.length; ) {
+      const [owner, t, id, name, body, wait, extra] = this._queue[i]!;
+      if (extra && !conn._window) return; // what comes behind it waits with it
+      if (conn._away && owner && this._waits(owner)) {
+        i++;
+        continue;
+      }
+      this._queue.splice(i, 1);
+      if (extra) {
+        const { meta, deadline } = extra;
+        const json = JSON.stringify({ ...meta, timeout_ms: deadline && Math.max(1, Math.ceil(deadline - Date.now())) });
+        if (json != "{}") conn._say("meta", id + json);
+      }
+      conn._write(t, id, name, body, wait);
+    }
+    if (conn?._open && (
+      this._ending && !this._pending.size ||
+      conn._away && !this._served.size && [...this._pending.values()].every((p) => this._waits(p))
+    )) conn._close(1000);
   }
 
   /** Sends a notification. Throws if it can neither be sent nor queued. */
@@ -232,7 +282,7 @@ export class Sock<O extends object = AnyOps> extends EventEmitter<SockEvents<Soc
 
   bufferNotify(name: string, buf?: Payload): void {
     checkName(name);
-    this._send(MsgTypeNotification, null, name, pack(buf));
+    this._send(null, MsgTypeNotification, null, name, pack(buf));
   }
 
   /**
@@ -263,7 +313,20 @@ export class Sock<O extends object = AnyOps> extends EventEmitter<SockEvents<Soc
 
   /** Begins a stream request; nothing is sent before the first write. */
   streamRequest(op: string): StreamRequest {
-    return streamRequest(this, op);
+    return stream(this, op);
+  }
+
+  /**
+   * Begins a stream with an operation of the peer's, at once: send and end what it takes, and iterate what it gives.
+   * Failures, those of making the stream included, are told by iterating and sending. Throws if the name cannot be
+   * used, if meta is too large, and if the signal is aborted already.
+   */
+  stream<K extends Name<O>>(
+    op: K, options: StreamOptions<Sent<O[K]>> & { json: true },
+  ): GotalkStream<Sent<O[K]>, Received<O[K]>>;
+  stream(op: string, options?: StreamOptions & { json?: false }): GotalkStream;
+  stream(op: string, options: StreamOptions<any> = {}): GotalkStream<any, any> {
+    return stream(this, op, options);
   }
 
   /** @internal A message has come, with its payload if that is not empty. */
@@ -276,22 +339,16 @@ export class Sock<O extends object = AnyOps> extends EventEmitter<SockEvents<Soc
       case MsgTypeStreamReqPart: {
         // The stream may be refused or answered already, which its sender cannot know.
         const stream = this._served.get(id);
-        if (data) stream?.emit("data", data);
-        else stream?._finish(null);
+        if (data) stream?._part(data);
+        else stream?._close(null);
         break;
       }
       case MsgTypeNotification:
-        if (name == "gotalk:hello") {
-          const hello = Object(JSON.parse(toText(data)));
-          if (this.noExtensions) return;
-          conn._hello = true;
-          conn._join = hello.join;
-        } else if (!reserved(name)) {
-          call(this.handlers.findNotificationHandler(name), data, name);
-        }
+        if (reserved(name)) onExtension(this, conn, name, data);
+        else call(this.handlers.findNotificationHandler(name), data, name, { sock: this as Sock<any> });
         break;
       case MsgTypeHeartbeat:
-        conn._answers = conn._hello;
+        conn._answers = !!conn._peer;
         this.emit("heartbeat", { time: new Date(size * 1000), load: wait });
         break;
       case MsgTypeProtocolError:

@@ -1,5 +1,9 @@
+import { canceled, GotalkError } from "./errors";
 import { EventEmitter } from "./events";
-import type { Data, Payload } from "./types";
+import { window } from "./extensions";
+import { binary, MsgTypeStreamRes, pack, toBytes, toText, type Body } from "./protocol";
+import type { Sock } from "./sock";
+import type { Data, GotalkStream, Payload, StreamResponse } from "./types";
 
 export type StreamEvents = {
   /** A chunk has come. */
@@ -8,41 +12,185 @@ export type StreamEvents = {
   end: [err: Error | null];
 };
 
-/**
- * One end of a stream of chunks in both directions. Chunks that come while nobody listens to `data` are lost, so
- * listeners are to be added in the tick in which the stream was made or received.
- */
-export class StreamRequest extends EventEmitter<StreamEvents> {
-  private _ended = false;
+const ended = () => new GotalkError("stream ended", "aborted");
 
+type Out = [body: Body, resolve?: () => void, reject?: (err: unknown) => void];
+
+/**
+ * One end of a stream, of either side and either kind: events for those of streamRequest, a queue for those that are
+ * iterated. What is sent waits for credit, so that a slow consumer holds up its own producer and nobody else.
+ */
+export class Stream extends EventEmitter<StreamEvents> implements GotalkStream, StreamResponse {
+  private _control = new AbortController();
+  readonly signal = this._control.signal;
+  declare deadline?: number;
+  declare meta: Record<string, string>;
+  /** @internal What has come and was not consumed; undefined if the consumer listens to events. */
+  _in?: Uint8Array<ArrayBuffer>[];
   /** @internal */
-  constructor(readonly op: string, readonly id: string, private _write: (buf: Payload) => void) {
+  _json?: boolean;
+  /** @internal The result was sent or received, or will never be. */
+  _ended?: boolean;
+
+  private _eof?: boolean; // no more will come
+  private _wake?: () => void;
+  private _due = 0; // bytes received for which no credit was given back
+  private _taken = 0; // those of them that were consumed
+  // What waits for credit; bytes sent for which none came back.
+  private _out: Out[] = [];
+  private _sent = 0;
+  /** @internal end was called. */
+  _closed?: boolean;
+  private _readable?: ReadableStream<any>;
+  private _writable?: WritableStream<any>;
+
+  /**
+   * gets is the type of the parts that come. write sends a part, or the end. end is called when the stream is over, with
+   * why if it failed, and whether the peer knows that.
+   */
+  constructor(
+    readonly sock: Sock, readonly op: string, readonly id: string, private _gets: number,
+    private _write: (body: Body) => void, private _end: (err: unknown, told?: boolean) => void,
+  ) {
     super();
   }
 
-  /** Sends a chunk; an empty one, or none, ends this direction of the stream. Afterwards nothing is sent any more. */
-  write(buf?: Payload): void {
-    this._write(buf);
-  }
-
-  /** Ends this direction of the stream. */
-  end(): void {
-    this._write(null);
-  }
-
   /** @internal */
-  _finish(err: Error | null): void {
+  _encode(v: any): Payload {
+    return this._json ? JSON.stringify(v) : v;
+  }
+
+  /** @internal Sends a part, or the end, when there is credit for it. */
+  _add(body?: Body, resolve?: Out[1], reject?: Out[2]): void {
+    if (this._closed || this._ended) {
+      reject?.(this.signal.reason ?? ended());
+      return;
+    }
+    this._closed = !body;
+    this._out.push([body?.slice() as Body, resolve, reject]); // the user may change it before it is sent
+    this._pump();
+  }
+
+  /** @internal Sends what there is credit for, after n more bytes of it. A large part needs half a window. */
+  _pump(n = 0): void {
+    this._sent -= n;
+    const most = this.sock._conn?._window || window; // a peer that has not said hello yet is taken to be like us
+    for (let m; (m = this._out[0]); m[1]?.()) {
+      const n = m[0] ? toBytes(m[0]).length : 0;
+      if (n && Math.min(n, most / 2) > most - this._sent) return;
+      this._out.shift();
+      this._sent += n;
+      this._write(m[0]);
+    }
+  }
+
+  /** @internal A part has come. */
+  _part(data: NonNullable<Data>): void {
+    if (this._eof) return;
+    const b = toBytes(data);
+    if (this._due >= 2 * window && this.sock._conn!._can("credit")) { // it may have begun before it knew the window
+      this._finish(new GotalkError("stream window exceeded", "resource_exhausted"));
+      return;
+    }
+    this._due += b.length;
+    if (this._in) {
+      this._in.push(b);
+      this._wake?.();
+    } else {
+      this.emit("data", data);
+      this._took(b.length);
+    }
+  }
+
+  // n bytes were consumed. Credit goes back when that makes up half the window, or if nothing is left an eighth.
+  private _took(n: number): void {
+    this._taken += n;
+    if (this._eof || this._taken < window / (this._in?.length ? 2 : 8)) return;
+    this.sock._conn!._say("credit", binary.makeMsg(this._gets, this.id, null, 0, this._taken));
+    this._due -= this._taken;
+    this._taken = 0;
+  }
+
+  /** @internal No more parts will come. */
+  _close(err: unknown): void {
+    if (this._eof) return;
+    this._eof = true;
+    this.emit("end", err as Error | null);
+    this._wake?.();
+  }
+
+  /** @internal The stream is over: null after an orderly end. told: the peer knows. */
+  _finish(err: unknown, told?: boolean): void {
     if (this._ended) return;
     this._ended = true;
-    this.emit("end", err);
+    if (!told && this._in) this._in = [];
+    this._close(err);
+    if (err !== null) this._control.abort(err);
+    for (const m of this._out.splice(0)) m[2]?.(err ?? ended());
+    this._end(err, told);
   }
-}
 
-/**
- * A stream request of the peer's. The answer may go on after the request has ended; the end of the answer ends the
- * stream altogether.
- */
-export interface StreamResponse extends StreamRequest {
-  /** Fails the request: the requestor gets err.message, or err as a string. */
-  error(err: unknown): void;
+  // The consumer has gone away. A handler may still have something to send.
+  private _leave(reason?: unknown): void {
+    if (this._gets == MsgTypeStreamRes) this.cancel(reason);
+  }
+
+  write(buf?: Payload): void {
+    this._add(pack(buf));
+  }
+
+  send(v: any): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const body = pack(this._encode(v));
+      if (body) this._add(body, resolve, reject);
+      else resolve(); // an empty part would be the end
+    });
+  }
+
+  end(): void {
+    this._add();
+  }
+
+  cancel(reason: unknown = canceled()): void {
+    this._finish(reason);
+  }
+
+  error(err: unknown): void {
+    this._finish(err);
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<any, void, undefined> {
+    try {
+      for (;;) {
+        const b = this._in!.shift();
+        if (b) {
+          this._took(b.length);
+          yield this._json ? JSON.parse(toText(b)) : b;
+        } else if (this._eof) {
+          this.signal.throwIfAborted();
+          return;
+        } else {
+          await new Promise<void>((resolve) => (this._wake = resolve));
+        }
+      }
+    } finally {
+      this._leave();
+    }
+  }
+
+  get readable(): ReadableStream<any> {
+    const chunks = this[Symbol.asyncIterator]();
+    return (this._readable ||= new ReadableStream({
+      pull: (c) => chunks.next().then((r) => (r.done ? c.close() : c.enqueue(r.value))),
+      cancel: (reason) => this._leave(reason),
+    }));
+  }
+
+  get writable(): WritableStream<any> {
+    return (this._writable ||= new WritableStream({
+      write: (v) => this.send(v),
+      close: () => this.end(),
+      abort: (reason) => this.cancel(reason),
+    }));
+  }
 }

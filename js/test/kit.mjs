@@ -4,7 +4,10 @@ import { gotalk } from "./load.mjs";
 
 export { gotalk };
 
-export const HELLO = ["n00cgotalk:hello0000000a", JSON.stringify('{"join":1}')];
+const ours = '{"cancel":1,"credit":262144,"error":1,"goaway":1,"join":1,"meta":1}';
+export const HELLO = ["n00cgotalk:hello00000043", JSON.stringify(ours)];
+/** What a peer of ours says, but for join, so that every message is seen by itself. */
+export const modern = '{"cancel":1,"credit":262144,"error":1,"goaway":1,"meta":1}';
 /** A hello of the peer's. */
 export const hello = (json = '{"join":1}') => "n00cgotalk:hello" + json.length.toString(16).padStart(8, "0") + json;
 export const turn = () => new Promise(setImmediate);
@@ -27,6 +30,29 @@ export function connected(t, options) {
   const ws = FakeWebSocket.last().open().bin("01");
   ws.take();
   return [s, ws];
+}
+
+/** The same, to a peer that said hello, too. */
+export function friends(t, options, said = modern) {
+  const [s, ws] = connected(t, options);
+  ws.bin(hello(said));
+  return [s, ws];
+}
+
+export const size = (s, n = 8) => s.length.toString(16).padStart(n, "0");
+/** An extension message as the peer sends it, in one piece. */
+export const ext = (name, payload) => `n${size("gotalk:" + name, 3)}gotalk:${name}${size(payload)}${payload}`;
+
+/** What was sent but for heartbeats, each message as one text of its header and payload. */
+export function sent(ws) {
+  const out = [];
+  let body = false;
+  for (const m of ws.takeMessages()) {
+    if (body) out[out.length - 1] += m[0] == '"' ? JSON.parse(m) : m;
+    else out.push(m);
+    body = !body && !/^(f|close|01$)|0{8}$/.test(m);
+  }
+  return out;
 }
 
 /** What is thrown where nobody can catch it. */

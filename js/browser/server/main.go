@@ -3,13 +3,18 @@ package main
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"log"
 	"net"
 	"net/http"
+	"os/signal"
 	"strings"
+	"syscall"
+	"time"
 
 	"github.com/gotalk-go/gotalk"
 )
@@ -18,6 +23,7 @@ func main() {
 	addr := flag.String("addr", "127.0.0.1:0", "where to listen")
 	dist := flag.String("dist", "", "folder with the builds of gotalk.js, to serve as /dist/")
 	allow := flag.String("allow", "", "origins that may connect, with commas between")
+	next := flag.String("next", "", "URL of another such server, to call")
 	flag.Parse()
 	gotalk.HandlerErrorLogger = nil // they fail on purpose
 
@@ -37,6 +43,8 @@ func main() {
 		return s.BufferRequest(string(op), payload)
 	})
 	h.HandleBufferRequest("call-stream", callStream)
+	handleCalls(h, *next)
+	handleStreams(h)
 
 	ws := gotalk.NewWebSocketServer()
 	ws.Handlers, ws.Limits = h, gotalk.NoLimits
@@ -64,16 +72,29 @@ func main() {
 		log.Fatal(err)
 	}
 	fmt.Printf("http://%s\n", l.Addr())
-	log.Fatal(http.Serve(l, nil))
+	go func() {
+		err := http.Serve(l, nil)
+		if !errors.Is(err, net.ErrClosed) {
+			log.Fatal(err)
+		}
+	}()
+
+	// SIGTERM ends it in order, SIGKILL as a power failure would.
+	terminated, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	<-terminated.Done()
+	l.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := ws.Shutdown(ctx); err != nil {
+		log.Fatal(err)
+	}
 }
 
 func echoStream(_ *gotalk.Sock, _ string, rch chan []byte, out io.WriteCloser) error {
 	for b := range rch {
 		if string(b) == "fail" {
 			return fmt.Errorf("told to fail")
-		}
-		if len(b) == 0 {
-			break
 		}
 		if _, err := out.Write(b); err != nil {
 			return err

@@ -18,12 +18,19 @@ export declare class Conn {
     _text?: boolean;
     /** Why the connection is being closed, if a peer broke the protocol. Nothing is read any more. */
     _err?: ProtocolError;
-    /** The peer said hello. */
-    _hello?: boolean;
+    /** What the peer said in its hello. */
+    _peer?: Record<string, unknown>;
+    /** How many bytes of a stream the peer takes before it has consumed any. Undefined until that is known. */
+    _window?: number;
+    /** The id of the next request, and what the peer said of it. */
+    _meta?: [id: string, meta: Record<string, unknown>];
+    /** The peer wants no more requests here. */
+    _away?: {
+        after_ms: number;
+        jitter_ms: number;
+    };
     /** The peer answers heartbeats: it said hello and has sent one. */
     _answers?: boolean;
-    /** The peer takes several messages in one WebSocket message. */
-    _join?: boolean;
     /** Runs while a sign of life is awaited. */
     _probe?: ReturnType<typeof setTimeout>;
     _timer?: ReturnType<typeof setTimeout>;
@@ -40,7 +47,13 @@ export declare class Conn {
     private _batch;
     private _batched;
     constructor(_ws: WebSocket, _sock: Sock<any>);
-    /** Sends a message: at once as one WebSocket message for the header and one for the payload, or joined with others. */
+    /** Says whether the peer can do what a key of its hello stands for. */
+    _can(key: string): boolean;
+    /** Sends a message. */
+    _write(t: number, id: string | null, name?: string | null, body?: Body, wait?: number): void;
+    /** Sends an extension message, if the peer acts on it, and says whether it does. */
+    _say(name: string, body: Body): boolean;
+    /** Sends header and payload: at once, as one WebSocket message for each, or joined with others. */
     _send(header: Uint8Array<ArrayBuffer>, body?: Body): void;
     private _push;
     private _flush;

@@ -1,9 +1,23 @@
-/** A request that failed. `code` is a word that a program can branch on; `message` is for people. */
+/**
+ * What a failure means, as a word that a program can branch on. Peers may use others of their own, in lower snake case.
+ */
+export type Code = "canceled" | "unknown" | "invalid_argument" | "deadline_exceeded" | "not_found" | "already_exists" | "permission_denied" | "resource_exhausted" | "failed_precondition" | "aborted" | "out_of_range" | "unimplemented" | "internal" | "unavailable" | "data_loss" | "unauthenticated";
+/** A request or stream that failed. `code` is a word that a program can branch on; `message` is for people. */
 export declare class GotalkError extends Error {
     readonly code: string;
-    /** `code` is "unknown" unless given. */
-    constructor(message: string, code?: string);
+    /** More about it, as JSON can tell it. Undefined if there is nothing. */
+    readonly details: any;
+    /** `code` is "unknown" unless given, and best one of `Code`. */
+    constructor(message: string, code?: Code | (string & {}), details?: unknown);
 }
+/**
+ * Makes an error that asks the requestor to try again after that many milliseconds: for a handler to throw, or to
+ * reject with. One that does not try again sees code "unavailable" and the reason.
+ */
+export declare function retryAfter(ms: number, reason?: string): GotalkError;
+/** The code of an error that was made to be told to a peer; undefined for any other. Those of Node are in capitals. */
+export declare const codeOf: (err: any) => string | undefined;
+export declare const canceled: () => GotalkError;
 /** What closed a connection when one of the peers broke the protocol. There is one object for each code. */
 export interface ProtocolError extends Error {
     readonly isGotalkProtocolError: true;

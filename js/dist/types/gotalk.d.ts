@@ -1,4 +1,4 @@
-import { GotalkError } from "./errors.js";
+import { GotalkError, retryAfter } from "./errors.js";
 import { Handlers as HandlersClass } from "./handlers.js";
 import { type Protocol } from "./protocol.js";
 import { Sock as SockClass } from "./sock.js";
@@ -59,6 +59,7 @@ export declare const gotalk: {
     Sock: SockConstructor;
     Handlers: HandlersConstructor;
     GotalkError: typeof GotalkError;
+    retryAfter: typeof retryAfter;
     ErrAbnormal: import("./errors.js").ProtocolError;
     ErrUnsupported: import("./errors.js").ProtocolError;
     ErrInvalidMsg: import("./errors.js").ProtocolError;
@@ -77,5 +78,6 @@ export declare const gotalk: {
     handleNotification: HandlersClass["handleNotification"];
     handleBufferNotification: (name: string, fn: import("./types.js").BufferNotificationHandler | null) => void;
     handleStreamRequest: (op: string, fn: import("./types.js").StreamRequestHandler | null) => void;
+    handleStream: HandlersClass["handleStream"];
 };
 export {};

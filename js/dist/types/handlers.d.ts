@@ -1,11 +1,11 @@
-import type { AnyOps, BufferNotificationHandler, BufferRequestHandler, Data, Name, NotificationHandler, RequestHandler, Result, StreamRequestHandler } from "./types.js";
+import type { AnyOps, BufferNotificationHandler, BufferRequestHandler, Context, Data, GotalkStream, Name, NotificationHandler, Received, RequestHandler, Result, Sent, StreamRequestHandler } from "./types.js";
 export declare const reserved: (name: string) => boolean;
 /** Throws if a program may not use this name, or none can. */
 export declare function checkName(name: string): void;
 export declare const isPromise: (v: any) => v is Promise<any>;
 export declare const decodeJSON: (data: Data) => any;
 /** Runs a request handler, and answers with what it returns where that is meant as the answer. */
-export declare function serve<T, R>(fn: (value: T, result: Result<R>, op: string) => unknown, value: T, result: Result<R>, op: string): void;
+export declare function serve<T, R>(fn: (value: T, result: Result<R>, op: string, ctx: Context) => unknown, value: T, result: Result<R>, op: string, ctx: Context): void;
 /**
  * The operations that a peer offers. The handler with the empty name gets what no other one is registered for.
  * Registering again replaces, registering null takes away; both at any time. O describes the operations by an
@@ -23,6 +23,14 @@ export declare class Handlers<O extends object = AnyOps> {
     handleBufferNotification(name: string, fn: BufferNotificationHandler | null): void;
     /** Answers stream requests. If fn returns a promise, the stream ends, or fails, with it. */
     handleStreamRequest(op: string, fn: StreamRequestHandler | null): void;
+    /**
+     * Answers stream requests, by iterating the stream and by its send. When what fn returns, a promise usually, is
+     * fulfilled the result ends, and when it is rejected the stream fails. Takes the place of handleStreamRequest.
+     */
+    handleStream<K extends Name<O>>(op: K | "", fn: ((stream: GotalkStream<Received<O[K]>, Sent<O[K]>>) => unknown) | null, options: {
+        json: true;
+    }): void;
+    handleStream(op: string, fn: ((stream: GotalkStream) => unknown) | null): void;
     findRequestHandler(op: string): BufferRequestHandler | undefined;
     findNotificationHandler(name: string): BufferNotificationHandler | undefined;
     findStreamRequestHandler(op: string): StreamRequestHandler | undefined;

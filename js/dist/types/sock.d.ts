@@ -2,8 +2,7 @@ import { EventEmitter } from "./events.js";
 import { Handlers } from "./handlers.js";
 import { KeepAlive } from "./keepalive.js";
 import { type Protocol } from "./protocol.js";
-import type { StreamRequest } from "./stream.js";
-import type { AnyOps, CallArgs, Callback, Data, In, Name, NotifyArgs, Out, Payload, RequestOptions, SockEvents, SockOptions, WebSocketClass } from "./types.js";
+import type { AnyOps, CallArgs, Callback, Data, GotalkStream, In, Name, NotifyArgs, Out, Payload, Received, RequestOptions, Sent, SockEvents, SockOptions, StreamOptions, StreamRequest, WebSocketClass } from "./types.js";
 /**
  * A peer at the other end of a WebSocket. O describes the operations that it offers, by an interface of functions.
  * All methods may be called at any time; what is sent before the connection is open waits in a queue.
@@ -14,7 +13,7 @@ export declare class Sock<O extends object = AnyOps> extends EventEmitter<SockEv
     protocol: Protocol;
     /** Milliseconds between heartbeats; 0 for none. A value below 10 is an error. */
     heartbeatInterval: number;
-    /** How many messages may wait for the connection to open. Sending more fails with `socket is closed`. */
+    /** How many messages may wait for a connection. Sending more fails with `socket is closed`. */
     sendBufferLimit: number;
     noExtensions: boolean;
     WebSocket?: WebSocketClass;
@@ -48,6 +47,7 @@ export declare class Sock<O extends object = AnyOps> extends EventEmitter<SockEv
     /** The URL of the current connection. */
     address(): string | null;
     private _lost;
+    private _waits;
     private _failAll;
     /** Sends a notification. Throws if it can neither be sent nor queued. */
     notify<K extends Name<O>>(name: K, ...args: NotifyArgs<O[K]>): void;
@@ -70,6 +70,17 @@ export declare class Sock<O extends object = AnyOps> extends EventEmitter<SockEv
     bufferRequestp: this["bufferRequest"];
     /** Begins a stream request; nothing is sent before the first write. */
     streamRequest(op: string): StreamRequest;
+    /**
+     * Begins a stream with an operation of the peer's, at once: send and end what it takes, and iterate what it gives.
+     * Failures, those of making the stream included, are told by iterating and sending. Throws if the name cannot be
+     * used, if meta is too large, and if the signal is aborted already.
+     */
+    stream<K extends Name<O>>(op: K, options: StreamOptions<Sent<O[K]>> & {
+        json: true;
+    }): GotalkStream<Sent<O[K]>, Received<O[K]>>;
+    stream(op: string, options?: StreamOptions & {
+        json?: false;
+    }): GotalkStream;
     /** load is from 0 (idle) to 1 (takes no more work). */
     sendHeartbeat(load: number): void;
     /** Is called when the peer's version has come. */

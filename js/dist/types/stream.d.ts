@@ -1,5 +1,7 @@
 import { EventEmitter } from "./events.js";
-import type { Data, Payload } from "./types.js";
+import { type Body } from "./protocol.js";
+import type { Sock } from "./sock.js";
+import type { Data, GotalkStream, Payload, StreamResponse } from "./types.js";
 export type StreamEvents = {
     /** A chunk has come. */
     data: [chunk: NonNullable<Data>];
@@ -7,24 +9,41 @@ export type StreamEvents = {
     end: [err: Error | null];
 };
 /**
- * One end of a stream of chunks in both directions. Chunks that come while nobody listens to `data` are lost, so
- * listeners are to be added in the tick in which the stream was made or received.
+ * One end of a stream, of either side and either kind: events for those of streamRequest, a queue for those that are
+ * iterated. What is sent waits for credit, so that a slow consumer holds up its own producer and nobody else.
  */
-export declare class StreamRequest extends EventEmitter<StreamEvents> {
+export declare class Stream extends EventEmitter<StreamEvents> implements GotalkStream, StreamResponse {
+    readonly sock: Sock;
     readonly op: string;
     readonly id: string;
+    private _gets;
     private _write;
-    private _ended;
-    /** Sends a chunk; an empty one, or none, ends this direction of the stream. Afterwards nothing is sent any more. */
+    private _end;
+    private _control;
+    readonly signal: AbortSignal;
+    deadline?: number;
+    meta: Record<string, string>;
+    private _eof?;
+    private _wake?;
+    private _due;
+    private _taken;
+    private _out;
+    private _sent;
+    private _readable?;
+    private _writable?;
+    /**
+     * gets is the type of the parts that come. write sends a part, or the end. end is called when the stream is over, with
+     * why if it failed, and whether the peer knows that.
+     */
+    constructor(sock: Sock, op: string, id: string, _gets: number, _write: (body: Body) => void, _end: (err: unknown, told?: boolean) => void);
+    private _took;
+    private _leave;
     write(buf?: Payload): void;
-    /** Ends this direction of the stream. */
+    send(v: any): Promise<void>;
     end(): void;
-}
-/**
- * A stream request of the peer's. The answer may go on after the request has ended; the end of the answer ends the
- * stream altogether.
- */
-export interface StreamResponse extends StreamRequest {
-    /** Fails the request: the requestor gets err.message, or err as a string. */
+    cancel(reason?: unknown): void;
     error(err: unknown): void;
+    [Symbol.asyncIterator](): AsyncGenerator<any, void, undefined>;
+    get readable(): ReadableStream<any>;
+    get writable(): WritableStream<any>;
 }

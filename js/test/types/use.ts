@@ -1,7 +1,7 @@
 // Checked, never run. A line below @ts-expect-error must not compile; all others must.
 import gotalk, {
-  connection, GotalkError, Handlers, open, Sock, type Data, type ProtocolError, type Result, type StreamRequest,
-  type StreamResponse,
+  connection, GotalkError, Handlers, handleStream, open, retryAfter, Sock, type Code, type Context, type Data,
+  type GotalkStream, type ProtocolError, type Result, type StreamRequest, type StreamResponse,
 } from "gotalk";
 
 interface Greeting {
@@ -15,6 +15,9 @@ interface Api {
   now(): number;
   find(query?: string): string[];
   joined(user: string): void;
+  /** Streams: what it takes and what it gives. */
+  upload(rows: AsyncIterable<{ row: number }>): AsyncIterable<{ done: number }>;
+  count(to: number): AsyncIterable<number>;
 }
 
 type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
@@ -40,6 +43,37 @@ export async function typed(): Promise<void> {
   s.request("now", (err, t) => is<typeof t, number | undefined>(true));
   s.notify("joined", "Ann");
   s.notify("now");
+
+  await s.request("now", undefined, { meta: { user: "Ann" } });
+
+  const up = s.stream("upload", { json: true, value: { row: 0 }, signal: AbortSignal.timeout(1), timeout: 5 });
+  is<typeof up, GotalkStream<{ row: number }, { done: number }>>(true);
+  await up.send({ row: 1 });
+  up.end();
+  for await (const { done } of up) is<typeof done, number>(true);
+  const raw = s.stream("upload");
+  is<typeof raw, GotalkStream>(true);
+  await raw.send("text");
+  await raw.send(new Uint16Array(1));
+  for await (const b of raw) is<typeof b, Uint8Array<ArrayBuffer>>(true);
+  raw.readable.pipeTo(new WritableStream<Uint8Array>());
+  raw.writable.getWriter().write("x");
+  raw.cancel(new Error("why"));
+  for await (const n of s.stream("count", { json: true, value: 5 })) is<typeof n, number>(true);
+  // @ts-expect-error what is sent is of another type
+  up.send({ rows: 1 });
+  // @ts-expect-error so is the first value
+  s.stream("count", { json: true, value: "5" });
+  // @ts-expect-error no such operation
+  s.stream("uplod", { json: true });
+  // @ts-expect-error without json, chunks are bytes
+  raw.send({ row: 1 });
+  // @ts-expect-error a stream cannot be tried again
+  s.stream("upload", { retries: 1 });
+  // @ts-expect-error a stream that is iterated has no events
+  raw.on("data", () => {});
+  // @ts-expect-error meta is text
+  s.request("now", undefined, { meta: { user: 5 } });
 
   // @ts-expect-error no such operation
   s.request("gret", { name: "Bob" });
@@ -87,6 +121,33 @@ export function handlers(): void {
     result(buf);
     result(new DataView(new ArrayBuffer(1)));
   });
+  h.handleRequest("now", (_v, _result, _op, ctx) => {
+    is<typeof ctx, Context>(true);
+    is<[typeof ctx.deadline, typeof ctx.meta], [number | undefined, Record<string, string>]>(true);
+    return ctx.sock.request("x", 1, { signal: ctx.signal, timeout: ctx.deadline! - Date.now(), meta: ctx.meta });
+  });
+  h.handleNotification("joined", (user, name, { sock }) => sock.notify(name, user));
+  h.handleStreamRequest("up", (stream, op, { signal }) => signal.aborted);
+  h.handleStream("upload", async (stream) => {
+    is<typeof stream, GotalkStream<{ done: number }, { row: number }>>(true);
+    for await (const { row } of stream) await stream.send({ done: row });
+  }, { json: true });
+  h.handleStream("upload", async (stream) => {
+    is<typeof stream, GotalkStream>(true);
+    is<[typeof stream.signal, typeof stream.op], [AbortSignal, string]>(true);
+    await stream.readable.pipeTo(stream.writable as WritableStream<Uint8Array>);
+  });
+  h.handleStream("upload", null);
+  handleStream("any", async (stream) => stream.send("x"));
+  gotalk.handleStream("any", async (stream) => stream.send({ a: 1 }), { json: true });
+  const code: Code = "not_found";
+  throw new GotalkError("no", code, { any: "thing" });
+  throw new GotalkError("no", "my_own");
+  throw retryAfter(500, "busy");
+  // @ts-expect-error of another type
+  h.handleStream("upload", (stream) => stream.send({ rows: 1 }), { json: true });
+  // @ts-expect-error the reason is text
+  retryAfter(500, 5);
   h.handleStreamRequest("up", async (stream, op) => {
     is<typeof stream, StreamResponse>(true);
     stream.on("data", (chunk) => stream.write(chunk));
