@@ -3,8 +3,6 @@ package gotalk
 import (
 	"context"
 	"io"
-	"net"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -77,22 +75,6 @@ type msgWriter struct {
 	armed    time.Time
 	armedFor time.Duration
 }
-
-// segment is a part of what is to be written: a buffer of the writer's, or a slice lent by a caller who waits.
-type segment struct {
-	buf    *buffer
-	lent   []byte
-	joined bool // lent belongs to the frame of the buffer before it
-}
-
-// buffer is a part of what to write. One that is to be joined begins with room for the header of a frame around it and
-// what follows it.
-type buffer struct {
-	b      []byte
-	joined bool
-}
-
-var buffers = sync.Pool{New: func() any { return &buffer{b: make([]byte, 0, 1<<10)} }}
 
 // send writes a message. It waits while too much is unsent, and while a large payload is written from m's slice. When
 // ctx can end, so that send must be able to return at any time, it neither lends the slice nor writes by itself. When
@@ -215,36 +197,6 @@ func (w *msgWriter) anyPosted() bool {
 	return w.posted > 0
 }
 
-func (w *msgWriter) flushSoonLocked() {
-	if !w.flushing {
-		w.flushing = true
-		go w.flush() // ends when all is written or the connection broken
-	}
-}
-
-// waitLocked waits for the next write to end, for close, or for ctx. It gives up the lock meanwhile.
-func (w *msgWriter) waitLocked(ctx context.Context) error {
-	if w.wake == nil {
-		w.wake = make(chan struct{})
-	}
-	wake := w.wake
-	w.mu.Unlock()
-	defer w.mu.Lock()
-	select {
-	case <-wake:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-func (w *msgWriter) wakeLocked() {
-	if w.wake != nil {
-		close(w.wake)
-		w.wake = nil
-	}
-}
-
 // tailLocked returns the buffer to append to: one for messages that are to be joined, or one for what goes out as it is.
 func (w *msgWriter) tailLocked(joined bool) *buffer {
 	if w.tail != nil && w.tail.joined != joined {
@@ -304,179 +256,6 @@ func (w *msgWriter) appendLocked(m *message, mayLend bool) (lent bool) {
 	w.queue = append(w.queue, segment{buf: t}, segment{lent: m.payload, joined: w.joining})
 	w.tail = nil
 	return true
-}
-
-// appendFrame appends p as one WebSocket message.
-func (w *msgWriter) appendFrame(b, p []byte) []byte {
-	b, key := appendFrameHeader(b, w.framing, len(p))
-	b = append(b, p...)
-	if w.framing == clientFraming {
-		mask(b[len(b)-len(p):], key)
-	}
-	return b
-}
-
-// flush writes until nothing is left. The caller has set flushing.
-func (w *msgWriter) flush() {
-	if w.inFlight.Load() > 1 {
-		runtime.Gosched() // neighbours that are about to append can share this write
-	}
-	w.mu.Lock()
-	for round := 1; w.failed == nil && w.queued > w.written; round++ {
-		if round > flushRounds {
-			w.mu.Unlock()
-			go w.flush() // ends when all is written or the connection broken
-			return
-		}
-		if w.tail != nil {
-			w.queue = append(w.queue, segment{buf: w.tail})
-			w.tail = nil
-		}
-		taken, n, timeout := w.queue, w.queued-w.written, w.timeout
-		w.queue, w.spare, w.posted = w.spare, nil, 0
-		w.mu.Unlock()
-
-		err := w.write(taken, timeout)
-		for i, s := range taken {
-			if s.buf != nil && cap(s.buf.b) <= keepBuffer {
-				s.buf.b = s.buf.b[:0]
-				buffers.Put(s.buf)
-			}
-			taken[i] = segment{}
-		}
-
-		w.mu.Lock()
-		if cap(taken) <= 64 {
-			w.spare = taken[:0]
-		}
-		if err != nil {
-			w.failed = err
-			if w.closed == nil {
-				w.closed = err
-			}
-			w.queue, w.tail = nil, nil
-			break
-		}
-		w.written += n
-		wasOverfull := w.overfull()
-		w.unsent.Add(-n)
-		w.wakeLocked()
-		if wasOverfull && !w.overfull() {
-			w.mu.Unlock()
-			w.onRoom()
-			w.mu.Lock()
-		}
-	}
-	if w.failed != nil {
-		w.unsent.Store(0)
-	}
-	w.flushing = false
-	w.wakeLocked()
-	failed, drained := w.failed, w.onDrained
-	w.onDrained = nil
-	w.mu.Unlock()
-	if drained != nil {
-		drained()
-	} else if failed != nil {
-		w.giveUp()
-	}
-}
-
-// write writes all of the segments, in steps that the peer must take within the timeout each.
-func (w *msgWriter) write(segments []segment, timeout time.Duration) error {
-	slices := w.slices[:0]
-	for i, s := range segments {
-		switch {
-		case s.buf != nil && s.buf.joined:
-			slices = append(slices, joinFrom(segments, i))
-		case s.buf != nil:
-			slices = append(slices, s.buf.b)
-		default:
-			slices = append(slices, s.lent)
-		}
-	}
-	w.slices = slices
-	defer func() {
-		clear(w.slices)
-		if cap(w.slices) > 64 {
-			w.slices = nil
-		}
-	}()
-	if w.deadline == nil {
-		t := time.AfterFunc(timeout, w.giveUp)
-		defer t.Stop()
-	}
-	for len(slices) > 0 {
-		n, k := 0, 0
-		for k < len(slices) && n < writeStep {
-			n += len(slices[k])
-			k++
-		}
-		last := slices[k-1]
-		cut := max(0, n-writeStep)
-		slices[k-1] = last[:len(last)-cut]
-		w.arm(timeout)
-		var err error
-		if k == 1 {
-			_, err = w.conn.Write(slices[0])
-		} else {
-			step := net.Buffers(slices[:k])
-			_, err = step.WriteTo(w.conn)
-		}
-		if err != nil {
-			return err
-		}
-		if cut > 0 {
-			k--
-			slices[k] = last[len(last)-cut:]
-		}
-		slices = slices[k:]
-	}
-	return nil
-}
-
-// joinFrom returns the bytes of the buffer at i, which is to be joined. If it is the first of its frame, they begin with
-// the frame's header, which is put where room was left for it.
-func joinFrom(segments []segment, i int) []byte {
-	b := segments[i].buf.b
-	if i > 0 && (segments[i-1].joined || segments[i-1].buf != nil && segments[i-1].buf.joined) {
-		return b[maxFrameHeader:]
-	}
-	n := 0
-	for _, s := range segments[i:] {
-		switch {
-		case s.buf != nil && s.buf.joined:
-			n += len(s.buf.b) - maxFrameHeader
-			continue
-		case s.joined:
-			n += len(s.lent)
-			continue
-		}
-		break
-	}
-	var room [maxFrameHeader]byte
-	head, _ := appendFrameHeader(room[:0], serverFraming, n)
-	start := maxFrameHeader - len(head)
-	copy(b[start:], head)
-	return b[start:]
-}
-
-// startJoining lets messages from now on share WebSocket messages: one frame for each write.
-func (w *msgWriter) startJoining() {
-	w.mu.Lock()
-	w.joining = true
-	w.mu.Unlock()
-}
-
-// arm gives the next write d. As for reads a deadline that was set lately stays, being a little late.
-func (w *msgWriter) arm(d time.Duration) {
-	if w.deadline == nil {
-		return
-	}
-	if now := time.Now(); d != w.armedFor || now.Sub(w.armed) > d/16 {
-		w.armed, w.armedFor = now, d
-		w.deadline(now.Add(d + d/16))
-	}
 }
 
 // setLimits sets how many bytes may be unsent and how long a write may take.

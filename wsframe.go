@@ -51,3 +51,46 @@ func mask(p []byte, key uint32) {
 		p[i] ^= byte(key >> (8 * (i & 3)))
 	}
 }
+
+// joinFrom returns the bytes of the buffer at i, which is to be joined. If it is the first of its frame, they begin with
+// the frame's header, which is put where room was left for it.
+func joinFrom(segments []segment, i int) []byte {
+	b := segments[i].buf.b
+	if i > 0 && (segments[i-1].joined || segments[i-1].buf != nil && segments[i-1].buf.joined) {
+		return b[maxFrameHeader:]
+	}
+	n := 0
+	for _, s := range segments[i:] {
+		switch {
+		case s.buf != nil && s.buf.joined:
+			n += len(s.buf.b) - maxFrameHeader
+			continue
+		case s.joined:
+			n += len(s.lent)
+			continue
+		}
+		break
+	}
+	var room [maxFrameHeader]byte
+	head, _ := appendFrameHeader(room[:0], serverFraming, n)
+	start := maxFrameHeader - len(head)
+	copy(b[start:], head)
+	return b[start:]
+}
+
+// appendFrame appends p as one WebSocket message.
+func (w *msgWriter) appendFrame(b, p []byte) []byte {
+	b, key := appendFrameHeader(b, w.framing, len(p))
+	b = append(b, p...)
+	if w.framing == clientFraming {
+		mask(b[len(b)-len(p):], key)
+	}
+	return b
+}
+
+// startJoining lets messages from now on share WebSocket messages: one frame for each write.
+func (w *msgWriter) startJoining() {
+	w.mu.Lock()
+	w.joining = true
+	w.mu.Unlock()
+}

@@ -1,0 +1,185 @@
+package gotalk
+
+import (
+	"context"
+	"net"
+	"runtime"
+	"sync"
+	"time"
+)
+
+// segment is a part of what is to be written: a buffer of the writer's, or a slice lent by a caller who waits.
+type segment struct {
+	buf    *buffer
+	lent   []byte
+	joined bool // lent belongs to the frame of the buffer before it
+}
+
+// buffer is a part of what to write. One that is to be joined begins with room for the header of a frame around it and
+// what follows it.
+type buffer struct {
+	b      []byte
+	joined bool
+}
+
+var buffers = sync.Pool{New: func() any { return &buffer{b: make([]byte, 0, 1<<10)} }}
+
+func (w *msgWriter) flushSoonLocked() {
+	if !w.flushing {
+		w.flushing = true
+		go w.flush() // ends when all is written or the connection broken
+	}
+}
+
+// waitLocked waits for the next write to end, for close, or for ctx. It gives up the lock meanwhile.
+func (w *msgWriter) waitLocked(ctx context.Context) error {
+	if w.wake == nil {
+		w.wake = make(chan struct{})
+	}
+	wake := w.wake
+	w.mu.Unlock()
+	defer w.mu.Lock()
+	select {
+	case <-wake:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (w *msgWriter) wakeLocked() {
+	if w.wake != nil {
+		close(w.wake)
+		w.wake = nil
+	}
+}
+
+// flush writes until nothing is left. The caller has set flushing.
+func (w *msgWriter) flush() {
+	if w.inFlight.Load() > 1 {
+		runtime.Gosched() // neighbours that are about to append can share this write
+	}
+	w.mu.Lock()
+	for round := 1; w.failed == nil && w.queued > w.written; round++ {
+		if round > flushRounds {
+			w.mu.Unlock()
+			go w.flush() // ends when all is written or the connection broken
+			return
+		}
+		if w.tail != nil {
+			w.queue = append(w.queue, segment{buf: w.tail})
+			w.tail = nil
+		}
+		taken, n, timeout := w.queue, w.queued-w.written, w.timeout
+		w.queue, w.spare, w.posted = w.spare, nil, 0
+		w.mu.Unlock()
+
+		err := w.write(taken, timeout)
+		for i, s := range taken {
+			if s.buf != nil && cap(s.buf.b) <= keepBuffer {
+				s.buf.b = s.buf.b[:0]
+				buffers.Put(s.buf)
+			}
+			taken[i] = segment{}
+		}
+
+		w.mu.Lock()
+		if cap(taken) <= 64 {
+			w.spare = taken[:0]
+		}
+		if err != nil {
+			w.failed = err
+			if w.closed == nil {
+				w.closed = err
+			}
+			w.queue, w.tail = nil, nil
+			break
+		}
+		w.written += n
+		wasOverfull := w.overfull()
+		w.unsent.Add(-n)
+		w.wakeLocked()
+		if wasOverfull && !w.overfull() {
+			w.mu.Unlock()
+			w.onRoom()
+			w.mu.Lock()
+		}
+	}
+	if w.failed != nil {
+		w.unsent.Store(0)
+	}
+	w.flushing = false
+	w.wakeLocked()
+	failed, drained := w.failed, w.onDrained
+	w.onDrained = nil
+	w.mu.Unlock()
+	if drained != nil {
+		drained()
+	} else if failed != nil {
+		w.giveUp()
+	}
+}
+
+// write writes all of the segments, in steps that the peer must take within the timeout each.
+func (w *msgWriter) write(segments []segment, timeout time.Duration) error {
+	slices := w.slices[:0]
+	for i, s := range segments {
+		switch {
+		case s.buf != nil && s.buf.joined:
+			slices = append(slices, joinFrom(segments, i))
+		case s.buf != nil:
+			slices = append(slices, s.buf.b)
+		default:
+			slices = append(slices, s.lent)
+		}
+	}
+	w.slices = slices
+	defer func() {
+		clear(w.slices)
+		if cap(w.slices) > 64 {
+			w.slices = nil
+		}
+	}()
+	if w.deadline == nil {
+		t := time.AfterFunc(timeout, w.giveUp)
+		defer t.Stop()
+	}
+	for len(slices) > 0 {
+		n, k := 0, 0
+		for k < len(slices) && n < writeStep {
+			n += len(slices[k])
+			k++
+		}
+		last := slices[k-1]
+		cut := max(0, n-writeStep)
+		slices[k-1] = last[:len(last)-cut]
+		w.arm(timeout)
+		var err error
+		if k == 1 {
+			_, err = w.conn.Write(slices[0])
+		} else {
+			step := net.Buffers(slices[:k])
+			_, err = step.WriteTo(w.conn)
+		}
+		if err != nil {
+			return err
+		}
+		if cut > 0 {
+			k--
+			slices[k] = last[len(last)-cut:]
+		}
+		slices = slices[k:]
+	}
+	return nil
+}
+
+// arm gives the next write d. As for reads a deadline that was set lately stays, being a little late.
+func (w *msgWriter) arm(d time.Duration) {
+	if w.deadline == nil {
+		return
+	}
+	if now := time.Now(); d != w.armedFor || now.Sub(w.armed) > d/16 {
+		w.armed, w.armedFor = now, d
+		w.deadline(now.Add(d + d/16))
+	}
+}
