@@ -145,7 +145,6 @@ func (l *link) onHello(payload []byte) error {
 		return nil
 	}
 	if peer.join && l.w.framing == serverFraming {
-		l.joins = true
 		l.w.startJoining()
 	}
 	if !l.saidHello {

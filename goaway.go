@@ -63,7 +63,7 @@ func (l *link) drain() {
 // peer that acts on goaway closes the connection itself, when it has no calls under way any more.
 func (l *link) beginShutdown(timeout time.Duration) error {
 	l.mu.Lock()
-	if l.closed || l.stopping {
+	if l.closed.Load() || l.stopping {
 		l.mu.Unlock()
 		return ErrSockClosed
 	}
@@ -87,7 +87,7 @@ func (l *link) settle() {
 	idle, quiet := l.idleLocked(), len(l.calls) == 0
 	end, shutdown := false, false
 	switch {
-	case l.closed:
+	case l.closed.Load():
 	case l.away: // the peer waits for us to close, and sends nothing new
 		end = idle && (quiet || l.stopping)
 	case l.stopping && l.told:
@@ -153,5 +153,5 @@ func (l *link) isUsable() bool {
 }
 
 func (l *link) usableLocked() bool {
-	return !l.closed && !l.stopping && !l.leaving && !l.broken.Load()
+	return !l.closed.Load() && !l.stopping && !l.leaving && !l.broken.Load()
 }

@@ -253,7 +253,7 @@ type table[F any] struct {
 type entry[F any] struct {
 	name string
 	fn   F
-	size *resultSize
+	past *history
 }
 
 // set puts fn in the place of what is registered under name, or removes that.
@@ -275,7 +275,7 @@ func (t *table[F]) set(name string, fn F, remove bool) {
 		if entries == nil {
 			entries = map[string]entry[F]{}
 		}
-		entries[name] = entry[F]{name, fn, new(resultSize)}
+		entries[name] = entry[F]{name, fn, new(history)}
 	}
 	t.entries.Store(&entries)
 }

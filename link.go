@@ -46,9 +46,9 @@ type link struct {
 	// Owned by the read loop.
 	r      msgReader
 	resume chan struct{} // wakes the loop when it does not read on for a while
-	joins  bool          // messages may share a WebSocket message
-	corked bool          // the writer was told that more requests are at hand
 	meta   requestMeta   // of the request that follows
+	batch  batch
+	crowd  bool // so many requests wait that throttle must have a look
 
 	// Own synchronisation.
 	reading      atomic.Bool               // Read was called
@@ -57,14 +57,15 @@ type link struct {
 	hello        atomic.Pointer[hello]     // what the peer has said; nil before, or if it never does
 	greeted      chan struct{}             // closed when it has
 	helloUntil   atomic.Pointer[time.Time] // until when that may be waited for; nil if not at all
+	closed       atomic.Bool               // set under mu
 	broken       atomic.Bool               // nothing can be written any more
 	pendingBytes atomic.Int64              // requests and notifications received and not yet handled
 	feedBytes    atomic.Int64              // stream parts received and not yet consumed
 	beats        beats
+	turn         turn
 	spare        sync.Pool // calls that are over, to be used again
 
 	mu          sync.Mutex
-	closed      bool
 	cause       error // why it is closed; what calls return
 	calls       map[msgID]*call
 	plainCalls  int // those among calls whose result is not a stream
@@ -83,6 +84,8 @@ type link struct {
 	grace       *time.Timer // set when told and idle: ends the link when the peer does not
 	ctx         context.Context
 	cancel      context.CancelFunc
+	readErr     error         // what Sock.Read returns; nil while something reads
+	readEnd     chan struct{} // closed when nothing does; nil while nobody waits for that
 }
 
 func newLink(s *Sock, conn io.ReadWriteCloser, f framing) *link {
@@ -91,7 +94,7 @@ func newLink(s *Sock, conn io.ReadWriteCloser, f framing) *link {
 		done: make(chan struct{}), gone: make(chan struct{}), greeted: make(chan struct{}), resume: make(chan struct{}, 1),
 	}
 	l.w.conn, l.w.framing, l.w.giveUp, l.w.onRoom = conn, f, l.writeFailed, l.wakeReader
-	l.r.src, l.r.onWait = conn, l.uncork
+	l.r.src, l.r.onWait = conn, l.flushSoon
 	if c, ok := conn.(interface{ SetWriteDeadline(time.Time) error }); ok {
 		if c.SetWriteDeadline(time.Time{}) == nil { // else it only looks as if it knew them, like the channels of ssh
 			l.w.deadline = c.SetWriteDeadline
@@ -238,11 +241,12 @@ func (l *link) close(why closing) (first bool, err error) {
 		why.cause = ErrSockClosed
 	}
 	l.mu.Lock()
-	if l.closed {
+	if l.closed.Load() {
 		l.mu.Unlock()
 		return false, nil
 	}
-	l.closed, l.cause = true, why.cause
+	l.closed.Store(true)
+	l.cause = why.cause
 	calls, streams := l.calls, l.streams
 	l.calls, l.streams, l.plainCalls = nil, nil, 0
 	l.queue.waiting, l.queue.calls = nil, nil // notifications are handled to the last: peers notify and then close
@@ -397,30 +401,13 @@ func (l *link) post(m *message) {
 	}
 }
 
-// cork is called by the read loop for each request: if more follow at once, their answers can share a WebSocket message.
-// (Without WebSocket messages, which cost a browser much, it wins nothing: the requests do not wait for each other.)
-func (l *link) cork() {
-	if l.joins && !l.corked && !l.r.idle() {
-		l.corked = true
-		l.w.cork()
-	}
-}
-
-// uncork is called by the read loop before it waits for anything.
-func (l *link) uncork() {
-	if l.corked {
-		l.corked = false
-		l.w.uncork()
-	}
-}
-
 // context returns a context that ends with the link.
 func (l *link) context() context.Context {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.ctx == nil {
 		l.ctx, l.cancel = context.WithCancel(context.WithoutCancel(l.base))
-		if l.closed {
+		if l.closed.Load() {
 			l.cancel()
 		}
 	}

@@ -18,6 +18,7 @@ type noteQueue struct {
 type note struct {
 	name    string
 	fn      noteFunc
+	past    *history
 	payload []byte
 	through *noteCall // nil without interceptors
 	call    func()    // instead of fn
@@ -36,7 +37,7 @@ func (l *link) onNotification(h header) error {
 	}
 	handlers := l.sock.handlers()
 	e := handlers.findNotification(h.name)
-	n := note{name: e.name, fn: e.fn}
+	n := note{name: e.name, fn: e.fn, past: e.past}
 	if !n.fn.isNil() && h.size > l.limits.MaxPayload {
 		l.logError(fmt.Sprintf("notification %q dropped: %v", n.name, tooLarge("notification", h.size, l.limits.MaxPayload)))
 		n.fn = noteFunc{}
@@ -50,11 +51,49 @@ func (l *link) onNotification(h header) error {
 		}}
 	}
 	payload, err := l.r.payload(h.size)
-	if err == nil {
-		n.payload = payload
-		l.queueNote(n, true)
+	if err != nil {
+		return err
 	}
-	return err
+	n.payload = payload
+	if !l.servesNoteHere(&n) {
+		l.endNotes()
+		l.queueNote(n, true)
+	} else if !l.serveNoteHere(n) {
+		return errTakenOver
+	}
+	return nil
+}
+
+// servesNoteHere tells whether n can be handled on the goroutine that reads. If so, others wait until endNotes.
+func (l *link) servesNoteHere(n *note) bool {
+	if !n.past.pace.trusted() || l.batch.notes {
+		return l.batch.notes && n.past.pace.trusted()
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.notes.serving || l.closed.Load() {
+		return false
+	}
+	l.notes.serving, l.batch.notes = true, true
+	return true
+}
+
+// endNotes lets other goroutines handle notifications again.
+func (l *link) endNotes() {
+	if !l.batch.notes {
+		return
+	}
+	l.batch.notes = false
+	l.mu.Lock()
+	more := len(l.notes.waiting) > 0
+	l.notes.serving = more
+	ending := l.stopping || l.leaving || l.away
+	l.mu.Unlock()
+	if more {
+		go l.serveNotes() // ends when no notification waits; Shutdown waits for it
+	} else if ending {
+		l.finished()
+	}
 }
 
 // queueNote queues n to be handled after those that came before it. If none of them is left, a goroutine is started for
@@ -62,7 +101,7 @@ func (l *link) onNotification(h header) error {
 func (l *link) queueNote(n note, start bool) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.notes.serving && (!start || l.closed) {
+	if !l.notes.serving && (!start || l.closed.Load()) {
 		return false
 	}
 	l.notes.waiting = append(l.notes.waiting, n)
@@ -100,28 +139,71 @@ func (l *link) serveNotes() {
 	}
 }
 
+// serveNote handles a notification.
 func (l *link) serveNote(n *note) {
+	began := time.Now()
 	returned := false
 	defer func() {
 		if !returned {
 			l.logPanic(recover(), n.name)
 		}
+		if n.past != nil {
+			n.past.pace.note(time.Since(began), 1)
+		}
 		l.pendingBytes.Add(-n.held())
 		l.wakeReader()
 	}()
+	l.callNote(n)
+	returned = true
+}
+
+// serveNoteHere is serveNote for the goroutine that reads. It tells whether that is still this one.
+func (l *link) serveNoteHere(n note) (reading bool) {
+	l.batch.notes = false // until this one is handled nobody else may handle any, not even who takes over
+	timed := l.batch.sample()
+	was := l.leave(atHandler)
+	var began time.Time
+	if timed {
+		began = time.Now()
+	}
+	returned := false
+	defer func() {
+		if !returned {
+			v := recover()
+			l.logPanic(v, n.name)
+			if v == nil { // runtime.Goexit: this goroutine ends
+				l.takeOver(was)
+			}
+		}
+		if timed {
+			n.past.pace.note(time.Since(began), sampleRuns)
+		}
+		reading = l.back(was)
+		if reading {
+			l.batch.notes = true
+			return
+		}
+		n.past.pace.note(watchTime, 1)
+		go l.serveNotes() // ends when no notification waits; Shutdown waits for it
+	}()
+	l.callNote(&n)
+	returned = true
+	return false
+}
+
+func (l *link) callNote(n *note) {
 	switch {
 	case n.call != nil:
 		n.call()
 	case n.through == nil && n.fn.plain != nil:
 		n.fn.plain(l.sock, n.name, n.payload)
 	default:
-		l.serveNoteContext(n)
+		l.serveNoteContext(*n)
 	}
-	returned = true
 }
 
 // serveNoteContext handles a notification whose handler takes a context, or that interceptors are called for.
-func (l *link) serveNoteContext(n *note) {
+func (l *link) serveNoteContext(n note) {
 	ctx, cancel := context.WithCancel(l.context())
 	defer cancel()
 	handle := func(ctx context.Context) error {

@@ -21,7 +21,7 @@ const (
 type msgReader struct {
 	src      io.Reader
 	deadline func(time.Time) error // nil when src knows no deadlines
-	onWait   func()                // called before each read of src
+	onWait   func()                // called before each read of src for the rest of a payload
 
 	buf      []byte // what was read is buf[from:to]
 	from, to int
@@ -35,17 +35,23 @@ type msgReader struct {
 	armedFor time.Duration // and for how long; 0 when none is set
 }
 
+// have is next that does not wait: it returns false if the header has not come yet.
+func (r *msgReader) have() (h header, ok bool, err error) {
+	h, n, err := parseHeader(r.buf[r.from:r.to])
+	if err != nil || n <= 0 {
+		return h, false, err
+	}
+	r.from += n
+	return h, true, nil
+}
+
 // next returns the header of the next message. Its name is valid until the next call of any method. The message's
 // payload must be taken by payload or skip before the next header.
 func (r *msgReader) next() (header, error) {
 	for began := false; ; {
-		h, n, err := parseHeader(r.buf[r.from:r.to])
-		if err != nil {
+		h, ok, err := r.have()
+		if ok || err != nil {
 			return h, err
-		}
-		if n > 0 {
-			r.from += n
-			return h, nil
 		}
 		if r.idle() {
 			r.arm(r.idleTimeout)
@@ -103,7 +109,6 @@ func (r *msgReader) fill(want int) error {
 
 // read reads at least a byte, or returns an error.
 func (r *msgReader) read(p []byte) (int, error) {
-	r.onWait()
 	for range maxEmptyReads {
 		n, err := r.src.Read(p)
 		if n > 0 {
@@ -137,6 +142,9 @@ func (r *msgReader) payload(size uint32) ([]byte, error) {
 	p := newPart(room)
 	copy(p, r.buf[r.from:r.from+have])
 	r.from += have
+	if have < int(size) {
+		r.onWait()
+	}
 	for step := 0; have < int(size); {
 		if have >= step {
 			step = have + payloadStep
@@ -188,6 +196,7 @@ func (r *msgReader) skip(size uint32) error {
 			step = left - payloadStep
 			r.arm(r.timeout)
 		}
+		r.onWait()
 		if err := r.fill(1); err != nil {
 			return inPayload(err)
 		}

@@ -90,7 +90,7 @@ func (l *link) giveUp(id msgID, c *call, why error, drop bool) {
 func (l *link) register(c *call) (id msgID, err error) {
 	l.mu.Lock()
 	switch {
-	case l.closed:
+	case l.closed.Load():
 		err = l.cause
 	case l.stopping, l.leaving:
 		err = ErrSockClosed
@@ -155,6 +155,7 @@ func (l *link) roundTrip(ctx context.Context, op string, payload []byte) (res Re
 		err = l.send(ctx, &m)
 	}
 	if err == nil {
+		l.nudge()
 		select {
 		case out := <-c.done:
 			l.spare.Put(c)

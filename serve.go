@@ -48,12 +48,18 @@ func (z *resultSize) note(bytes int) {
 	}
 }
 
+// history is what is remembered of the runs of a handler.
+type history struct {
+	result resultSize
+	pace   pace
+}
+
 // servedRequest is a single request of the peer's.
 type servedRequest struct {
 	id      msgID
 	op      string
 	fn      requestFunc
-	size    *resultSize
+	past    *history
 	payload []byte
 	call    *servedCall // nil if it does not need one
 	granted int64       // of the queue's budget, while the handler is at work
@@ -107,7 +113,7 @@ func (l *link) onRequest(h header) error {
 	case h.size > l.limits.MaxPayload:
 		l.post(l.errorResult(h.id, tooLarge("request", h.size, l.limits.MaxPayload)))
 	default:
-		r := servedRequest{id: h.id, op: e.name, fn: e.fn, size: e.size}
+		r := servedRequest{id: h.id, op: e.name, fn: e.fn, past: e.past}
 		if e.fn.withCtx != nil || len(around) > 0 || meta.timeout > 0 {
 			r.call = l.newServedCall(e.name, h.size, meta, around)
 		}
@@ -119,6 +125,12 @@ func (l *link) onRequest(h header) error {
 			payload = []byte{}
 		}
 		r.payload = payload
+		if l.servesHere(&r) {
+			if !l.serveRequest(&r, true) {
+				return errTakenOver
+			}
+			return nil
+		}
 		l.enqueue(r)
 		return nil
 	}
@@ -149,30 +161,55 @@ func (l *link) failure(id msgID, err error) *message {
 	return l.errorResult(id, err)
 }
 
+// servesHere tells whether the handler of r can run on the goroutine that reads, and if so counts it as running.
+func (l *link) servesHere(r *servedRequest) bool {
+	if !r.past.pace.trusted() || l.w.overfull() {
+		return false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	q := &l.queue
+	if l.closed.Load() || len(q.waiting) > 0 || q.running >= l.limits.MaxHandlers {
+		return false
+	}
+	q.beginLocked(l.limits.MaxHandlers)
+	q.rememberLocked(r)
+	q.accepted++
+	q.running++
+	l.pendingBytes.Add(r.held())
+	l.w.inFlight.Add(1)
+	return true
+}
+
 func (l *link) enqueue(r servedRequest) {
-	l.cork()
 	l.pendingBytes.Add(r.held())
 	l.w.inFlight.Add(1)
 	q := &l.queue
 	l.mu.Lock()
-	if l.closed {
+	if l.closed.Load() {
 		l.mu.Unlock()
 		return
 	}
 	q.accepted++
 	q.rememberLocked(&r)
-	if q.running == 0 {
-		q.allowed, q.budget, q.short = min(firstHandlers, l.limits.MaxHandlers), resultBudget, false
-	}
+	q.beginLocked(l.limits.MaxHandlers)
 	start := len(q.waiting) == 0 && q.admitLocked(&r)
 	if !start {
 		r.since = time.Now()
 		q.waiting = append(q.waiting, r)
+		l.crowd = l.crowd || len(q.waiting) >= l.limits.MaxHandlers
 		l.growLaterLocked(growHandlers)
 	}
 	l.mu.Unlock()
 	if start {
 		go l.serveRequests(r) // ends when no request waits; Shutdown waits for it
+	}
+}
+
+// beginLocked begins anew with few handlers when none is at work.
+func (q *requestQueue) beginLocked(most int) {
+	if q.running == 0 {
+		q.allowed, q.budget, q.short = min(firstHandlers, most), resultBudget, false
 	}
 }
 
@@ -185,7 +222,7 @@ func (l *link) crowdedLocked() bool {
 
 // admitLocked tells whether r can be handled now, and if so counts it as running.
 func (q *requestQueue) admitLocked(r *servedRequest) bool {
-	r.granted = r.size.expected()
+	r.granted = r.past.result.expected()
 	if q.running > 0 && (q.running >= q.allowed || q.granted+r.granted > q.budget) {
 		return false
 	}
@@ -286,7 +323,7 @@ func (l *link) serveRequests(r servedRequest) {
 		}
 	}()
 	for more {
-		l.serveRequest(&r)
+		l.serveRequest(&r, false)
 		r, more = l.nextRequest(&r)
 	}
 }
@@ -308,25 +345,41 @@ func (l *link) nextRequest(done *servedRequest) (r servedRequest, ok bool) {
 	return r, ok
 }
 
-// serveRequest runs a handler and writes its reply, whatever becomes of the handler.
-func (l *link) serveRequest(r *servedRequest) {
+// serveRequest runs a handler and answers, whatever becomes of the handler. When it is called by the goroutine that
+// reads, which is the case if here, it tells whether that still is so: otherwise all is done for r, and for what waited
+// for it.
+func (l *link) serveRequest(r *servedRequest, here bool) (reading bool) {
 	var m message
+	var was uint64
+	var began time.Time
+	timed := !here || l.batch.sample()
+	if here {
+		was = l.leave(atHandler)
+	}
+	if timed {
+		began = time.Now()
+	}
 	returned := false
 	defer func() {
 		if !returned {
-			l.logPanic(recover(), r.op)
+			v := recover()
+			l.logPanic(v, r.op)
 			m = *l.errorResult(r.id, errInternal)
+			if here && v == nil { // runtime.Goexit: this goroutine ends
+				l.takeOver(was)
+			}
 		}
-		l.mu.Lock()
-		l.queue.accepted-- // before the reply, on which the peer may send its next request at once
-		l.queue.forgetLocked(r)
-		l.mu.Unlock()
-		if r.call != nil {
-			r.call.cancel()
+		switch {
+		case !here:
+			r.past.pace.note(time.Since(began), 1)
+		case timed:
+			r.past.pace.note(time.Since(began), sampleRuns)
 		}
-		l.reply(&m, r.op)
-		l.pendingBytes.Add(-r.held())
-		l.w.inFlight.Add(-1)
+		if here {
+			reading = l.answerHere(r, &m, was)
+		} else {
+			l.answer(r, &m)
+		}
 	}()
 	var out []byte
 	var err error
@@ -342,9 +395,64 @@ func (l *link) serveRequest(r *servedRequest) {
 		l.logFailure(ctx, err, r.op)
 	} else {
 		m = message{t: MsgTypeSingleRes, id: r.id, payload: out}
-		r.size.note(len(out))
+		r.past.result.note(len(out))
 	}
 	returned = true
+	return false
+}
+
+// answer writes the reply to a request that was handled, or that could not be.
+func (l *link) answer(r *servedRequest, m *message) {
+	l.mu.Lock()
+	l.queue.accepted-- // before the reply, on which the peer may send its next request at once
+	l.queue.forgetLocked(r)
+	l.mu.Unlock()
+	if r.call != nil {
+		r.call.cancel()
+	}
+	l.reply(m, r.op)
+	l.pendingBytes.Add(-r.held())
+	l.w.inFlight.Add(-1)
+}
+
+// answerHere is answer for a handler that ran on the goroutine that reads. It tells whether that goroutine still does; a
+// small reply is left to be written with others then.
+func (l *link) answerHere(r *servedRequest, m *message, was uint64) (reading bool) {
+	large := len(m.payload) > lendSize
+	if large || !l.back(was) {
+		l.answer(r, m)
+		if next, more := l.nextRequest(r); more {
+			go l.serveRequests(next) // ends when no request waits; Shutdown waits for it
+		}
+		if large && l.back(was) {
+			return true
+		}
+		r.past.pace.note(watchTime, 1)
+		return false
+	}
+	l.mu.Lock()
+	q := &l.queue
+	q.accepted--
+	q.running--
+	q.ended++
+	q.forgetLocked(r)
+	ending := l.stopping || l.leaving || l.away
+	l.mu.Unlock()
+	if r.call != nil {
+		r.call.cancel()
+	}
+	l.pendingBytes.Add(-r.held())
+	l.w.inFlight.Add(-1)
+	if l.w.add(m) != nil {
+		return true // closed; the read loop will find out
+	}
+	more := l.batch.add(len(m.payload), &r.past.pace)
+	if ending {
+		l.flushSoon()
+		l.finished()
+		return true
+	}
+	return more || l.flushHere()
 }
 
 // reply writes the result of a handler.

@@ -252,94 +252,11 @@ func (s *Sock) Read(limits *Limits) error {
 		return ErrSockClosed
 	}
 	l.mu.Lock()
-	if !l.reading.Load() && !l.closed {
+	if !l.reading.Load() && !l.closed.Load() {
 		l.setLimits(limits)
 	}
 	l.mu.Unlock()
 	return l.read()
-}
-
-// read is the body of the goroutine that reads from a connection.
-func (l *link) read() error {
-	if l.reading.Swap(true) {
-		return errors.New("gotalk: Read was called already for this connection")
-	}
-	return l.readToEnd()
-}
-
-func (l *link) readToEnd() error {
-	if !l.pipe && l.sock.heartbeatInterval() > 0 {
-		l.beats.start(l.beat)
-	}
-	err := l.readMessages()
-	l.r.arm(0)
-	why := closing{code: noProtocolError}
-	var peerSays *peerError
-	switch {
-	case errors.As(err, &peerSays):
-		why.code, why.cause = peerSays.closeCode(), protocolError(peerSays.code)
-		err = why.cause
-	case errors.Is(err, errMalformed):
-		why = closing{code: ProtocolErrorInvalidMsg, cause: ErrInvalidMsg, notify: true}
-		err = ErrInvalidMsg
-	case isTimeout(err):
-		why = closing{code: ProtocolErrorTimeout, cause: ErrTimeout, notify: true}
-		err = l.silent()
-	default:
-		err = io.EOF
-	}
-	why.read = true
-	if first, _ := l.close(why); !first {
-		// It was closed before, and reading ended for that reason.
-		if cause := l.causeOf(); !errors.Is(cause, ErrSockClosed) {
-			return cause
-		}
-		return io.EOF
-	}
-	return err
-}
-
-// peerError is a protocol error that the peer sent.
-type peerError struct{ code uint32 }
-
-func (e *peerError) Error() string { return protocolError(e.code).Error() }
-
-// closeCode is what CloseHandler gets: never negative, whatever the peer sent.
-func (e *peerError) closeCode() int { return int(min(e.code, 1<<31-1)) }
-
-// readMessages reads messages and dispatches them until the connection ends. It waits for no handler and no consumer,
-// but for room.
-func (l *link) readMessages() error {
-	l.r.timeout = l.limits.ReadTimeout
-	for l.throttle() {
-		l.r.idleTimeout = l.idleTimeout()
-		h, err := l.r.next()
-		if err != nil {
-			return err
-		}
-		switch h.t {
-		case MsgTypeSingleReq:
-			err = l.onRequest(h)
-		case MsgTypeSingleRes, MsgTypeStreamRes, MsgTypeErrorRes, MsgTypeRetryRes:
-			err = l.onResult(h)
-		case MsgTypeNotification:
-			err = l.onNotification(h)
-		case MsgTypeStreamReq:
-			err = l.onStreamRequest(h)
-		case MsgTypeStreamReqPart:
-			err = l.onStreamPart(h)
-		case MsgTypeHeartbeat:
-			l.onHeartbeat(h)
-		case MsgTypeProtocolError:
-			err = &peerError{h.size}
-		default:
-			err = errMalformed
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return io.EOF
 }
 
 // Close closes the connection and ends all calls under way with ErrSockClosed. It returns at once: what was sent before

@@ -32,7 +32,7 @@ func (s *Sock) Stats() (stats Stats) {
 func (l *link) stats() Stats {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.closed {
+	if l.closed.Load() {
 		return Stats{}
 	}
 	s := Stats{

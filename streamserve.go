@@ -172,7 +172,7 @@ func (l *link) beginStream(id msgID, op string, fn streamFunc, around []Intercep
 	st.setWindow(l.peerSaid().credit)
 	st.in.put(Response{MsgType: MsgTypeStreamReqPart, Data: payload})
 	l.mu.Lock()
-	closed := l.closed
+	closed := l.closed.Load()
 	if !closed {
 		if l.streams == nil {
 			l.streams = map[msgID]*Stream{}

@@ -8,6 +8,9 @@ const stallTime = 30 * time.Second
 
 // throttle waits until there is room for what the peer may send next. False means that the link is closed.
 func (l *link) throttle() bool {
+	if l.hasRoom() {
+		return true
+	}
 	limit := int64(l.limits.MaxPendingBytes)
 	feedLimit := 2*limit + int64(l.limits.MaxPayload)
 	windows := l.peerSaid().credit > 0
@@ -21,8 +24,9 @@ func (l *link) throttle() bool {
 		refusals := full && l.w.anyPosted()
 		streams := l.feedBytes.Load() > limit
 		l.mu.Lock()
-		closed := l.closed
+		closed := l.closed.Load()
 		requests = requests || l.crowdedLocked()
+		l.crowd = len(l.queue.waiting) >= l.limits.MaxHandlers
 		// What is unsent holds up reading only where the peer has asked for it. What we send on our own account does not:
 		// the peer may do the same, and each would wait for the other to read.
 		requests = requests || full && (refusals || l.queue.running > 0 || l.running > 0)
@@ -47,7 +51,7 @@ func (l *link) throttle() bool {
 			return true
 		case !l.paused.Load():
 			l.paused.Store(true)
-			l.uncork()
+			l.flushSoon()
 			continue // what was to wake us may have happened just before
 		}
 		if since.IsZero() {
@@ -67,6 +71,12 @@ func (l *link) throttle() bool {
 		}
 		t.Stop()
 	}
+}
+
+// hasRoom tells whether it can be seen at a glance that there is room.
+func (l *link) hasRoom() bool {
+	limit := int64(l.limits.MaxPendingBytes)
+	return !l.crowd && l.pendingBytes.Load() <= limit && l.feedBytes.Load() <= limit && !l.w.overfull() && !l.closed.Load()
 }
 
 // shedStream ends the stream whose consumer has left most of it untaken.

@@ -12,7 +12,8 @@ const (
 	lendSize    = 16 << 10  // a payload over this is written from the caller's slice instead of being copied
 	writeStep   = 256 << 10 // what the peer must take within the write timeout
 	keepBuffer  = 64 << 10  // a larger write buffer is not used again
-	corkSize    = 16 << 10  // what waits unwritten at the most while more requests are being read
+	fullBuffer  = 32 << 10  // what is appended to one that has more goes into another one
+	batchSize   = 16 << 10  // what the reading goroutine leaves unwritten at the most while more requests are at hand
 	flushRounds = 4         // writes that a caller makes for others before another goroutine takes over
 	maxPosted   = 4 << 20   // bytes of what did not wait for room: past it the peer floods us and takes no answers
 )
@@ -63,7 +64,6 @@ type msgWriter struct {
 	written   int64     // bytes ever written
 	posted    int       // bytes in queue and tail that did not wait for room
 	flushing  bool
-	corked    bool          // the reader has more requests at hand: what is appended can wait for their answers
 	joining   bool          // framed messages may share a frame
 	closed    error         // no message is taken any more; what is there is still written
 	failed    error         // the connection is broken
@@ -77,13 +77,14 @@ type msgWriter struct {
 }
 
 // send writes a message. It waits while too much is unsent, and while a large payload is written from m's slice. When
-// ctx can end, so that send must be able to return at any time, it neither lends the slice nor writes by itself. When
-// send returns, the payload is the caller's again; an error of a write that is still to come ends the connection.
+// ctx can end, so that send must be able to return at any time, it neither lends the slice nor writes by itself, and a
+// notification, which nobody waits for, leaves the writing to another goroutine too. When send returns, the payload is the caller's again; an error of a write that is still to come ends the connection.
 func (w *msgWriter) send(ctx context.Context, m *message) error {
 	if uint64(len(m.payload)) > maxSize {
 		return oversize(len(m.payload))
 	}
 	mayBlock := ctx.Done() == nil
+	later := !mayBlock || m.t == MsgTypeNotification && len(m.payload) <= lendSize // so that many share a write
 	w.mu.Lock()
 	for w.closed == nil && w.overfull() {
 		if err := w.waitLocked(ctx); err != nil {
@@ -97,12 +98,12 @@ func (w *msgWriter) send(ctx context.Context, m *message) error {
 	}
 	lent := w.appendLocked(m, mayBlock)
 	end := w.queued
-	flush := !w.flushing && (lent || !w.corkLocked())
+	flush := !w.flushing
 	w.flushing = w.flushing || flush
 	w.mu.Unlock()
 
 	if flush {
-		if !mayBlock {
+		if later {
 			go w.flush() // ends when all is written or the connection broken
 			return nil
 		}
@@ -135,10 +136,30 @@ func (w *msgWriter) post(m *message) error {
 	before := w.queued
 	w.appendLocked(m, false)
 	w.posted += int(w.queued - before)
-	if !w.corkLocked() {
-		w.flushSoonLocked()
-	}
+	w.flushSoonLocked()
 	return nil
+}
+
+// add appends a small message and leaves it to the caller to see to the flushing. It never waits.
+func (w *msgWriter) add(m *message) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed != nil {
+		return w.closed
+	}
+	w.appendLocked(m, false)
+	return nil
+}
+
+// claim makes the caller the flusher if there is something to write and nobody writes it. Then flush must follow.
+func (w *msgWriter) claim() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.flushing || w.queued == w.written || w.failed != nil {
+		return false
+	}
+	w.flushing = true
+	return true
 }
 
 // postRaw appends bytes that go out as they are: WebSocket control frames. Nothing may follow the last one, a close frame.
@@ -170,26 +191,6 @@ func (w *msgWriter) appendRawLocked(b []byte) {
 // overfull tells whether more is unsent than the bound allows.
 func (w *msgWriter) overfull() bool { return w.unsent.Load() > w.maxUnsent.Load() }
 
-// cork is called by the reader when it has more requests at hand: their answers can share a write. uncork must follow.
-func (w *msgWriter) cork() {
-	w.mu.Lock()
-	w.corked = true
-	w.mu.Unlock()
-}
-
-// uncork is called by the reader before it waits for anything.
-func (w *msgWriter) uncork() {
-	w.mu.Lock()
-	w.corked = false
-	if w.queued > w.written && w.failed == nil {
-		w.flushSoonLocked()
-	}
-	w.mu.Unlock()
-}
-
-// corkLocked tells whether what is there can stay there until uncork.
-func (w *msgWriter) corkLocked() bool { return w.corked && w.unsent.Load() < corkSize }
-
 // anyPosted tells whether something waits to be written that did not wait for room.
 func (w *msgWriter) anyPosted() bool {
 	w.mu.Lock()
@@ -199,7 +200,7 @@ func (w *msgWriter) anyPosted() bool {
 
 // tailLocked returns the buffer to append to: one for messages that are to be joined, or one for what goes out as it is.
 func (w *msgWriter) tailLocked(joined bool) *buffer {
-	if w.tail != nil && w.tail.joined != joined {
+	if w.tail != nil && (w.tail.joined != joined || len(w.tail.b) > fullBuffer) {
 		w.queue = append(w.queue, segment{buf: w.tail})
 		w.tail = nil
 	}

@@ -1,0 +1,137 @@
+package gotalk
+
+import (
+	"errors"
+	"io"
+)
+
+// read is the body of the goroutine that reads from a connection.
+func (l *link) read() error {
+	if l.reading.Swap(true) {
+		return errors.New("gotalk: Read was called already for this connection")
+	}
+	return l.readToEnd()
+}
+
+func (l *link) readToEnd() error {
+	if !l.pipe && l.sock.heartbeatInterval() > 0 {
+		l.beats.start(l.beat)
+	}
+	defer func() {
+		if v := recover(); v != nil {
+			panic(v)
+		}
+		l.awaitRead() // when a handler ends this goroutine by runtime.Goexit, those who called us still see it end with the link
+	}()
+	l.readOn()
+	return l.awaitRead()
+}
+
+// awaitRead waits until nobody reads any more, and returns what Sock.Read returns.
+func (l *link) awaitRead() error {
+	l.mu.Lock()
+	if l.readErr == nil && l.readEnd == nil {
+		l.readEnd = make(chan struct{})
+	}
+	end, err := l.readEnd, l.readErr
+	l.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	<-end
+	return l.readErr
+}
+
+// readOn reads until the connection ends, or until another goroutine has taken over.
+func (l *link) readOn() {
+	err := l.readMessages()
+	if err == errTakenOver {
+		return
+	}
+	l.endNotes()
+	err = l.readOver(err)
+	l.mu.Lock()
+	l.readErr = err
+	if l.readEnd != nil {
+		close(l.readEnd)
+	}
+	l.mu.Unlock()
+}
+
+// readOver closes the link when reading has ended with err, and returns what Sock.Read returns.
+func (l *link) readOver(err error) error {
+	l.r.arm(0)
+	why := closing{code: noProtocolError}
+	var peerSays *peerError
+	switch {
+	case errors.As(err, &peerSays):
+		why.code, why.cause = peerSays.closeCode(), protocolError(peerSays.code)
+		err = why.cause
+	case errors.Is(err, errMalformed):
+		why = closing{code: ProtocolErrorInvalidMsg, cause: ErrInvalidMsg, notify: true}
+		err = ErrInvalidMsg
+	case isTimeout(err):
+		why = closing{code: ProtocolErrorTimeout, cause: ErrTimeout, notify: true}
+		err = l.silent()
+	default:
+		err = io.EOF
+	}
+	why.read = true
+	if first, _ := l.close(why); !first {
+		// It was closed before, and reading ended for that reason.
+		if cause := l.causeOf(); !errors.Is(cause, ErrSockClosed) {
+			return cause
+		}
+		return io.EOF
+	}
+	return err
+}
+
+// peerError is a protocol error that the peer sent.
+type peerError struct{ code uint32 }
+
+func (e *peerError) Error() string { return protocolError(e.code).Error() }
+
+// closeCode is what CloseHandler gets: never negative, whatever the peer sent.
+func (e *peerError) closeCode() int { return int(min(e.code, 1<<31-1)) }
+
+// readMessages reads messages and dispatches them until the connection ends. It waits for no handler and no consumer,
+// but for room. It returns errTakenOver when another goroutine reads on.
+func (l *link) readMessages() error {
+	l.r.timeout = l.limits.ReadTimeout
+	for l.throttle() {
+		h, ok, err := l.r.have()
+		if err == nil && !ok {
+			if !l.endBatch() {
+				return errTakenOver
+			}
+			l.r.idleTimeout = l.idleTimeout()
+			h, err = l.r.next()
+		}
+		if err != nil {
+			return err
+		}
+		switch h.t {
+		case MsgTypeSingleReq:
+			err = l.onRequest(h)
+		case MsgTypeSingleRes, MsgTypeStreamRes, MsgTypeErrorRes, MsgTypeRetryRes:
+			err = l.onResult(h)
+		case MsgTypeNotification:
+			err = l.onNotification(h)
+		case MsgTypeStreamReq:
+			err = l.onStreamRequest(h)
+		case MsgTypeStreamReqPart:
+			err = l.onStreamPart(h)
+		case MsgTypeHeartbeat:
+			l.onHeartbeat(h)
+		case MsgTypeProtocolError:
+			err = &peerError{h.size}
+		default:
+			err = errMalformed
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return io.EOF
+}
