@@ -87,7 +87,7 @@ func (l *link) onHeartbeat(h header) {
 	}
 	if on := l.sock.onHeartbeat(); on != nil {
 		load, at := int(h.wait), time.Unix(int64(h.size), 0)
-		l.queueNote(note{name: "heartbeat", call: func() { on(load, at) }}, true)
+		l.queueNote(noteOf("heartbeat", func() { on(load, at) }), true)
 	}
 }
 

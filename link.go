@@ -291,7 +291,7 @@ func (l *link) close(why closing) (first bool, err error) {
 		err = l.endConn(true)
 	}
 	handle := func() { l.sock.runCloseHandler(why.code) }
-	if !why.read || !l.queueNote(note{call: handle}, false) {
+	if !why.read || !l.queueNote(noteOf("CloseHandler", handle), false) {
 		handle()
 	}
 	return true, err

@@ -18,10 +18,9 @@ type noteQueue struct {
 type note struct {
 	name    string
 	fn      noteFunc
-	past    *history
+	past    *history  // nil for what only takes its turn with notifications
 	payload []byte
 	through *noteCall // nil without interceptors
-	call    func()    // instead of fn
 }
 
 // noteCall is what a notification has besides if interceptors are to be called.
@@ -94,6 +93,11 @@ func (l *link) endNotes() {
 	} else if ending {
 		l.finished()
 	}
+}
+
+// noteOf makes a note of what is to take its turn with notifications.
+func noteOf(name string, call func()) note {
+	return note{name: name, fn: noteFunc{plain: func(*Sock, string, []byte) { call() }}}
 }
 
 // queueNote queues n to be handled after those that came before it. If none of them is left, a goroutine is started for
@@ -192,12 +196,9 @@ func (l *link) serveNoteHere(n note) (reading bool) {
 }
 
 func (l *link) callNote(n *note) {
-	switch {
-	case n.call != nil:
-		n.call()
-	case n.through == nil && n.fn.plain != nil:
+	if n.through == nil && n.fn.plain != nil {
 		n.fn.plain(l.sock, n.name, n.payload)
-	default:
+	} else {
 		l.serveNoteContext(*n)
 	}
 }
