@@ -18,7 +18,7 @@ type noteQueue struct {
 type note struct {
 	name    string
 	fn      noteFunc
-	past    *history  // nil for what only takes its turn with notifications
+	past    *history // nil for what only takes its turn with notifications
 	payload []byte
 	through *noteCall // nil without interceptors
 }
