@@ -1,0 +1,105 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+)
+
+// audience is connections that receive.
+type audience struct {
+	received atomic.Int64
+	wrong    atomic.Bool
+	lost     chan error
+}
+
+// gather connects n times.
+func gather(addr string, p *Peer, n, size int) (*audience, error) {
+	a := &audience{lost: make(chan error, 1)}
+	for range n {
+		err := p.Receive(addr, func(b []byte) {
+			if want := pattern(size, 0); len(b) != size || b[0] != want[0] || b[size-1] != want[size-1] {
+				a.wrong.Store(true)
+			}
+			a.received.Add(1)
+		}, func(err error) {
+			select {
+			case a.lost <- err:
+			default:
+			}
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return a, nil
+}
+
+// measureIdle measures the memory of the server's side of connections that do nothing. The first one is not counted, so
+// that what the server needs once is not either.
+func measureIdle(s *child, p *Peer, w *Work) (Result, error) {
+	first, err := gather(s.addr, p, 1, 0)
+	if err != nil {
+		return Result{}, err
+	}
+	before, err := s.number("memory")
+	if err != nil {
+		return Result{}, err
+	}
+	if before == 0 {
+		return Result{}, errors.New("this system does not say how much memory a process has")
+	}
+	a, err := gather(s.addr, p, w.Conns, 0)
+	if err != nil {
+		return Result{}, err
+	}
+	after, err := s.number("memory")
+	if err != nil {
+		return Result{}, err
+	}
+	select {
+	case err = <-a.lost:
+	case err = <-first.lost:
+	default:
+	}
+	return Result{Values: []float64{float64(after-before) / float64(w.Conns)}}, err
+}
+
+// measureBroadcast counts what clients receive while the server broadcasts, each time when all have got what came before.
+func measureBroadcast(s *child, p *Peer, w *Work, t Times) (Result, error) {
+	a, err := gather(s.addr, p, w.Conns, w.Bytes)
+	if err != nil {
+		return Result{}, err
+	}
+	sent := int64(0)
+	broadcast := func(n int) error {
+		answer, err := s.ask(fmt.Sprint("broadcast ", w.Bytes))
+		if err == nil && answer != "sent" {
+			err = errors.New(answer)
+		}
+		for sent += int64(w.Conns); err == nil && a.received.Load() < sent; {
+			select {
+			case err = <-a.lost:
+			case <-time.After(100 * time.Microsecond):
+			}
+		}
+		if a.wrong.Load() {
+			err = errors.New("a broadcast is wrong")
+		}
+		return err
+	}
+	if _, _, err := together(t.Warm, []func(int) error{broadcast}); err != nil {
+		return Result{}, err
+	}
+	before, err := s.usage()
+	if err != nil {
+		return Result{}, err
+	}
+	n, took, err := together(t.Run, []func(int) error{broadcast})
+	if err != nil {
+		return Result{}, err
+	}
+	n *= int64(w.Conns)
+	return costs(s, before, n, Result{Values: []float64{float64(n) / took.Seconds()}})
+}

