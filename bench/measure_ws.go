@@ -14,12 +14,17 @@ type audience struct {
 	lost     chan error
 }
 
-// gather connects n times.
-func gather(addr string, p *Peer, n, size int) (*audience, error) {
+// gather connects n times, and returns when the server has noticed.
+func gather(s *child, p *Peer, n, size int) (*audience, error) {
+	open, err := s.number("open")
+	if err != nil {
+		return nil, err
+	}
+	want := pattern(size, 0)
 	a := &audience{lost: make(chan error, 1)}
 	for range n {
-		err := p.Receive(addr, func(b []byte) {
-			if want := pattern(size, 0); len(b) != size || b[0] != want[0] || b[size-1] != want[size-1] {
+		err := p.Receive(s.addr, func(b []byte) {
+			if len(b) != size || b[0] != want[0] || b[size-1] != want[size-1] {
 				a.wrong.Store(true)
 			}
 			a.received.Add(1)
@@ -33,13 +38,18 @@ func gather(addr string, p *Peer, n, size int) (*audience, error) {
 			return nil, err
 		}
 	}
+	for noticed := open; noticed < open+int64(n); time.Sleep(time.Millisecond) {
+		if noticed, err = s.number("open"); err != nil {
+			return nil, err
+		}
+	}
 	return a, nil
 }
 
 // measureIdle measures the memory of the server's side of connections that do nothing. The first one is not counted, so
 // that what the server needs once is not either.
 func measureIdle(s *child, p *Peer, w *Work) (Result, error) {
-	first, err := gather(s.addr, p, 1, 0)
+	first, err := gather(s, p, 1, 1)
 	if err != nil {
 		return Result{}, err
 	}
@@ -50,7 +60,7 @@ func measureIdle(s *child, p *Peer, w *Work) (Result, error) {
 	if before == 0 {
 		return Result{}, errors.New("this system does not say how much memory a process has")
 	}
-	a, err := gather(s.addr, p, w.Conns, 0)
+	a, err := gather(s, p, w.Conns, 1)
 	if err != nil {
 		return Result{}, err
 	}
@@ -68,7 +78,7 @@ func measureIdle(s *child, p *Peer, w *Work) (Result, error) {
 
 // measureBroadcast counts what clients receive while the server broadcasts, each time when all have got what came before.
 func measureBroadcast(s *child, p *Peer, w *Work, t Times) (Result, error) {
-	a, err := gather(s.addr, p, w.Conns, w.Bytes)
+	a, err := gather(s, p, w.Conns, w.Bytes)
 	if err != nil {
 		return Result{}, err
 	}

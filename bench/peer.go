@@ -70,10 +70,9 @@ func (i Item) answer() Item {
 type Server struct {
 	Listener net.Listener
 
-	// Broadcast is set by Serve of peers that can: it sends b to each connection that is open.
-	Broadcast func(b []byte) error
-
-	arrived atomic.Int64
+	arrived   atomic.Int64
+	open      atomic.Int64
+	broadcast atomic.Pointer[func(b []byte) error]
 }
 
 // Arrived counts a notification. A peer's server calls it, concurrently if it likes, with each that it gets.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"net/http"
 
@@ -10,15 +11,49 @@ import (
 func init() {
 	register(&Peer{
 		Name: "gotalk WebSocket",
-		Does: does(Echo, Beside, Call, Notify),
+		Does: does(Echo, Beside, Call, Notify, Idle, Broadcast),
 		Serve: func(s *Server) error {
 			ws := gotalk.NewWebSocketServer()
 			ws.Handlers = gotalkHandlers(s)
+			conns := broadcastTo(s, gotalkBroadcast)
+			ws.OnConnect = func(ws *gotalk.WebSocket) {
+				conns.add(&ws.Sock)
+				ws.CloseHandler = func(ws *gotalk.WebSocket, _ int) { conns.remove(&ws.Sock) }
+			}
 			return http.Serve(s.Listener, ws)
 		},
 		Dial: func(addr string) (*Conn, error) {
 			s, err := gotalk.ConnectWebSocket(context.Background(), "ws://"+addr+"/", nil)
 			return gotalkConn(s), err
 		},
+		Receive: receiveGotalk,
 	})
 }
+
+func gotalkBroadcast(all []*gotalk.Sock, b []byte) error {
+	for _, s := range all {
+		if err := s.BufferNotify("news", b); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// receiveGotalk says what gotalk.js says when it connects, as far as it matters: that header and payload may share a
+// WebSocket message.
+func receiveGotalk(addr string, got func([]byte), lost func(error)) error {
+	const hello = `{"join":1}`
+	var b bytes.Buffer
+	gotalk.WriteVersion(&b)
+	b.Write(gotalk.MakeMsg(gotalk.MsgTypeNotification, "", "gotalk:hello", 0, uint32(len(hello))))
+	b.WriteString(hello)
+	return receiveWebSocket(addr, b.Bytes(), func(m []byte) []byte {
+		if len(m) < gotalkNewsHeader || string(m[4:8]) != "news" {
+			return nil // the server's version and hello
+		}
+		return m[gotalkNewsHeader:]
+	}, got, lost)
+}
+
+// n, the name's length in 3 digits, the name, and the payload's length in 8
+const gotalkNewsHeader = 1 + 3 + len("news") + 8

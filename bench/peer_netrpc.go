@@ -8,7 +8,7 @@ func init() {
 	register(&Peer{
 		Name:  "net/rpc gob",
 		Group: Theirs,
-		Does:  does(Echo, Beside, Call), // its structs are gob, not JSON
+		Does:  does(Echo, Beside, Call), // structs are gob too, not JSON
 		Serve: func(s *Server) error {
 			srv, err := netRPCServer()
 			if err != nil {

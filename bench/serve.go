@@ -60,9 +60,11 @@ func (s *Server) control(lines <-chan string, out io.Writer) error {
 			answer = residentMemory()
 		case "broadcast":
 			answer = "sent"
-			if err := s.Broadcast(pattern(n, 0)); err != nil {
+			if err := (*s.broadcast.Load())(pattern(n, 0)); err != nil {
 				answer = err
 			}
+		case "open":
+			answer = s.open.Load()
 		}
 		if _, err := fmt.Fprintln(out, answer); err != nil {
 			return err

@@ -44,8 +44,9 @@ const (
 )
 
 const (
-	besideBytes = 16_000_000 // below the usual limits of 16 MiB
-	itemText    = "a few words, as they are in most messages"
+	besideBytes    = 16_000_000 // below the usual limits of 16 MiB
+	broadcastBytes = 128
+	itemText       = "a few words, as they are in most messages"
 )
 
 // works returns all rows. quick ones use fewer connections.
@@ -81,7 +82,7 @@ func works(quick bool) []*Work {
 			Rows: []Row{{Name: fmt.Sprintf("idle WebSocket, %s open", thousands(idle)), Unit: Bytes, Less: true}},
 		},
 		rate(fmt.Sprintf("128 B broadcast to %s", thousands(listeners)),
-			Work{Kind: Broadcast, Bytes: 128, Conns: listeners, Base: "gorilla"}),
+			Work{Kind: Broadcast, Bytes: broadcastBytes, Conns: listeners, Base: "gorilla"}),
 	}
 }
 
