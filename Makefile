@@ -1,15 +1,15 @@
-# make test runs everything that a change must pass; the other targets are its parts.
+# make test runs everything that a change must pass; the other targets are its parts, but for bench.
 
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME    = 20000x
 
 # Modules: those besides this directory's are for what most programs shall not depend on.
-MODULES = . metrics tracing
+MODULES = . metrics tracing bench
 EACH    = @set -e; for m in $(MODULES); do echo "$$m:"
 
-.PHONY: test fmt vet staticcheck race bench fuzz js browser
+.PHONY: test fmt vet staticcheck race gobench bench fuzz js browser
 
-test: fmt vet staticcheck js race browser bench fuzz
+test: fmt vet staticcheck js race browser gobench fuzz
 
 # Fails when gofmt would change a file.
 fmt:
@@ -28,8 +28,13 @@ race:
 	$(EACH); go -C $$m test -race ./...; done
 
 # Once each, so that they cannot rot.
-bench:
+gobench:
 	$(EACH); go -C $$m test -run '^$$' -bench . -benchtime 1x ./...; done
+
+# Compares with other libraries and prints a table: see bench/README.md. Takes less than ten minutes, and with BENCH=-quick
+# less than one.
+bench:
+	go -C bench run . $(BENCH)
 
 # Each fuzz target that there is, for FUZZTIME: a number of inputs (20000x), as the go command sometimes takes the end of a
 # given time for a failure, or a time (10m).

@@ -9,7 +9,8 @@ require (
 	github.com/containerd/ttrpc v1.2.10
 	github.com/creachadair/jrpc2 v1.3.6
 	github.com/gorilla/websocket v1.5.3
-	github.com/gotalk-go/gotalk v0.0.0-00010101000000-000000000000
+	github.com/gotalk-go/gotalk v1.4.0
+	github.com/stretchr/testify v1.12.1
 	google.golang.org/grpc v1.85.0
 	google.golang.org/protobuf v1.36.12
 	storj.io/drpc v1.0.0
@@ -20,6 +21,7 @@ require (
 	github.com/creachadair/mds v0.31.0 // indirect
 	github.com/sirupsen/logrus v1.9.4 // indirect
 	github.com/zeebo/errs v1.2.2 // indirect
+	go.yaml.in/yaml/v3 v3.0.5 // indirect
 	golang.org/x/net v0.60.0 // indirect
 	golang.org/x/sync v0.24.0 // indirect
 	golang.org/x/sys v0.48.0 // indirect

@@ -49,23 +49,20 @@ func compare(args []string) error {
 	if f.NArg() > 0 {
 		return fmt.Errorf("there is no argument %q", f.Arg(0))
 	}
-	times := Times{Warm: 100 * time.Millisecond, Run: 400 * time.Millisecond}
-	if *quick {
-		times = Times{Warm: 30 * time.Millisecond, Run: 80 * time.Millisecond}
-	}
 	r, err := newReport(*quick, *only, *work, *base)
 	if err != nil {
 		return err
 	}
-	if r.Rounds = 5; *quick {
-		r.Rounds = 1
+	r.Rounds, r.Times = 5, Times{Warm: 100 * time.Millisecond, Run: 400 * time.Millisecond}
+	if *quick {
+		r.Rounds, r.Times = 1, Times{Warm: 30 * time.Millisecond, Run: 80 * time.Millisecond}
 	}
 	if *rounds > 0 {
 		r.Rounds = *rounds
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	runErr := r.run(ctx, times, newProgress(os.Stderr))
+	runErr := r.run(ctx, newProgress(os.Stderr))
 	fmt.Print(r.Text())
 	if *svg != "" {
 		runErr = errors.Join(runErr, os.WriteFile(*svg, []byte(r.SVG()), 0o644))

@@ -187,11 +187,11 @@ func measureNotify(s *child, c *Conn, t Times) (Result, error) {
 
 // measureBeside measures how long small calls take, one after the other, while each 100 ms a large one is made on the same
 // connection, or when the one before is answered. How many large ones that were is said too: a peer that makes fewer of
-// them has it easier. A small call is due each millisecond, and the time that one has to wait because the one before takes
-// too long is its time as well: otherwise a peer that holds up everything would be slow just once each time.
+// them has it easier. A small call is made each millisecond. While one takes longer those that would have been made meanwhile
+// count with what they would have waited: otherwise a peer that holds up everything would be slow just once each time.
 func measureBeside(c *Conn, w *Work, t Times) (Result, error) {
 	const every, pace = 100 * time.Millisecond, time.Millisecond
-	small, large := echoer(c, w.Bytes), echoer(c, besideBytes)
+	small, large := echoer(c, w.Bytes), echoer(c, w.Large)
 	for n := range 2 { // warms up
 		if err := errors.Join(small(n), large(n)); err != nil {
 			return Result{}, err
@@ -219,14 +219,13 @@ func measureBeside(c *Conn, w *Work, t Times) (Result, error) {
 	}()
 	var took []time.Duration
 	var err error
-	for due := began; err == nil && (len(took) == 0 || time.Since(began) < t.Run); due = due.Add(pace) {
-		from := due
-		if early := time.Until(due); early > 0 {
-			time.Sleep(early)
-			from = time.Now() // that sleeping takes too long is not the peer's fault
-		}
+	for err == nil && (len(took) == 0 || time.Since(began) < t.Run) {
+		time.Sleep(pace - time.Since(began)%pace)
+		from := time.Now()
 		err = small(len(took))
-		took = append(took, time.Since(from))
+		for d := time.Since(from); d > 0; d -= pace {
+			took = append(took, d)
+		}
 	}
 	close(done)
 	if err = errors.Join(err, <-largeErr); err != nil {

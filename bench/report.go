@@ -10,6 +10,7 @@ type Report struct {
 	Quick    bool
 	Base     string // name of the peer that ratios are relative to
 	Rounds   int
+	Times    Times
 	Works    []*Work
 	Peers    []*Peer
 	Failures []string

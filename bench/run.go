@@ -27,7 +27,8 @@ func (w *Work) takes(t Times) time.Duration {
 
 // run measures all peers at all works, round by round, so that what changes on the machine meanwhile concerns all. When ctx
 // ends it stops; what was measured until then is kept.
-func (r *Report) run(ctx context.Context, t Times, show *progress) error {
+func (r *Report) run(ctx context.Context, show *progress) error {
+	t := r.Times
 	defer show.end()
 	for round := range r.Rounds {
 		for _, w := range r.Works {

@@ -114,7 +114,9 @@ func usageNow() usage {
 // residentMemory is what this process has in memory after all garbage was given back, in bytes, or 0 if the system does
 // not say.
 func residentMemory() int64 {
-	debug.FreeOSMemory()
+	for range 2 { // what is in a sync.Pool is garbage the second time
+		debug.FreeOSMemory()
+	}
 	b, err := os.ReadFile("/proc/self/statm")
 	if err != nil {
 		return 0

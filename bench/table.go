@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"math"
+	"runtime"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -37,14 +39,21 @@ func (r *Report) Text() string {
 			}
 		}
 	}
-	fmt.Fprintf(&b, "Medians of %s, lowest–highest below. x: how many times better than %s, median of the rounds' ratios.\n\n%s",
-		plural(r.Rounds, "round"), r.Base, rates.text())
-	fmt.Fprintf(&b, "CPU seconds per million calls, client and server, user and system\n\n%s", cpu.text())
+	fmt.Fprintf(&b, "%s. Medians, lowest–highest below them; x is how many times better than %s.\n\n%s", r.setting(), r.Base,
+		rates.text())
+	fmt.Fprintf(&b, "CPU seconds per million calls (or notifications, or deliveries), user and system, client and server\n\n%s",
+		cpu.text())
 	fmt.Fprintf(&b, "Allocations per call, client and server\n\n%s", allocs.text())
 	for _, f := range r.Failures {
 		fmt.Fprintf(&b, "FAILED: %s\n", f)
 	}
 	return b.String()
+}
+
+// setting says what the figures are from.
+func (r *Report) setting() string {
+	return fmt.Sprintf("%s, %s, %s of %v", runtime.Version(), plural(runtime.NumCPU(), "CPU"), plural(r.Rounds, "round"),
+		r.Times.Run)
 }
 
 func plural(n int, what string) string {
@@ -200,6 +209,7 @@ func significant(v float64, digits int) string {
 	if v == 0 || math.IsNaN(v) || math.IsInf(v, 0) {
 		return fmt.Sprint(v)
 	}
-	after := digits - 1 - int(math.Floor(math.Log10(math.Abs(v))))
+	rounded, _ := strconv.ParseFloat(strconv.FormatFloat(v, 'e', digits-1, 64), 64) // 9.999 is 10.0, not 10.00
+	after := digits - 1 - int(math.Floor(math.Log10(math.Abs(rounded))))
 	return fmt.Sprintf("%.*f", max(min(after, 3), 0), v)
 }

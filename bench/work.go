@@ -19,6 +19,7 @@ type Work struct {
 	Name     string
 	Kind     Kind
 	Bytes    int    // of a payload
+	Large    int    // of the payloads that small ones are measured beside
 	Conns    int    // connections
 	InFlight int    // calls at once on each connection
 	Rows     []Row  // what is measured, in the order of Result.Values
@@ -32,6 +33,7 @@ type Row struct {
 	Name string
 	Unit Unit
 	Less bool // less is better
+	Side bool // explains another row, and is not drawn
 }
 
 // Unit is what a figure of a row counts.
@@ -70,16 +72,16 @@ func works(quick bool) []*Work {
 		rate("struct, 64 in flight", Work{Kind: Call, Conns: 1, InFlight: 64}),
 		rate("25 B notifications", Work{Kind: Notify, Bytes: noteSize, Conns: 1, InFlight: 1, Base: "grpc-go"}),
 		{
-			Name: "25 B beside 16 MB", Kind: Beside, Bytes: 25, Conns: 1, InFlight: 1, Factor: 2,
+			Name: "25 B beside 16 MB", Kind: Beside, Bytes: 25, Large: besideBytes, Conns: 1, InFlight: 1, Factor: 2,
 			Rows: []Row{
 				{Name: "25 B beside 16 MB: p50", Unit: Seconds, Less: true},
 				{Name: "25 B beside 16 MB: p99", Unit: Seconds, Less: true},
-				{Name: "16 MB beside 25 B", Unit: PerSecond},
+				{Name: "16 MB beside 25 B", Unit: PerSecond, Side: true},
 			},
 		},
 		{
 			Name: "idle WebSocket", Kind: Idle, Conns: idle, Base: "gorilla", Rounds: 3,
-			Rows: []Row{{Name: fmt.Sprintf("idle WebSocket, %s open", thousands(idle)), Unit: Bytes, Less: true}},
+			Rows: []Row{{Name: fmt.Sprintf("idle WebSocket of %s", thousands(idle)), Unit: Bytes, Less: true}},
 		},
 		rate(fmt.Sprintf("128 B broadcast to %s", thousands(listeners)),
 			Work{Kind: Broadcast, Bytes: broadcastBytes, Conns: listeners, Base: "gorilla"}),
