@@ -16,6 +16,7 @@ type Report struct {
 	Failures []string
 
 	results map[cell][]*Result // by round, nil where it failed
+	failed  map[cell]bool
 }
 
 type cell struct {
@@ -42,14 +43,18 @@ func (r *Report) baseOf(w *Work) string {
 
 // add takes the result of one round, or that it failed.
 func (r *Report) add(p *Peer, w *Work, round int, res *Result, err error) {
+	c := cell{p, w}
 	if err != nil {
 		r.Failures = append(r.Failures, fmt.Sprintf("%s, %s, round %d: %v", p.Name, w.Name, round+1, err))
+		if r.failed == nil {
+			r.failed = map[cell]bool{}
+		}
+		r.failed[c] = true
 		return
 	}
 	if r.results == nil {
 		r.results = map[cell][]*Result{}
 	}
-	c := cell{p, w}
 	for len(r.results[c]) <= round {
 		r.results[c] = append(r.results[c], nil)
 	}

@@ -69,8 +69,10 @@ func (r *Report) cells(w *Work, i int) (values, cpu, allocs [][]string) {
 		f, ok := r.figure(p, w, i)
 		if !ok {
 			lack := "-"
-			if p.Does(w) {
+			if r.failed[cell{p, w}] {
 				lack = "failed"
+			} else if p.Does(w) {
+				lack = "?" // interrupted before
 			}
 			values, cpu, allocs = append(values, []string{lack}), append(cpu, []string{lack}), append(allocs, []string{lack})
 			continue
