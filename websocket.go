@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -60,6 +61,7 @@ type WebSocket struct {
 	CloseHandler func(s *WebSocket, code int)
 
 	request *http.Request
+	asked   sync.Once // for the request
 }
 
 // NewWebSocketServer returns a WebSocketServer with DefaultHandlers and DefaultLimits.
@@ -80,8 +82,15 @@ func (s *WebSocket) Conn() *WebSocketConnection {
 	return nil
 }
 
-// Request returns the HTTP request that the WebSocket began with.
-func (s *WebSocket) Request() *http.Request { return s.request }
+// Request returns the HTTP request that the WebSocket began with. Its context is that of Context.
+func (s *WebSocket) Request() *http.Request {
+	s.asked.Do(func() { // seldom is, and the context of net/http has ended
+		if s.request != nil {
+			s.request = s.request.WithContext(s.Context())
+		}
+	})
+	return s.request
+}
 
 // Context returns a context with the values of the HTTP request's, which ends when the connection does.
 func (s *WebSocket) Context() context.Context { return s.Sock.Context() }
@@ -104,7 +113,10 @@ func (s *WebSocketServer) originPolicy() (func(*http.Request) bool, []string) {
 	return s.CheckOrigin, s.AllowedOrigins
 }
 
-// ServeHTTP serves a WebSocket connection until it ends, or the script.
+// ServeHTTP makes the connection a WebSocket and returns, or serves the script. The connection lives on by itself, so that
+// it does not keep what net/http has for a request: handlers around this one see ServeHTTP return, and the request's
+// context end, when the conversation begins. OnConnect and Sock.CloseHandler tell when a connection begins and ends, and
+// Shutdown waits for all.
 func (s *WebSocketServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if serveScript(w, r) {
 		return
@@ -117,6 +129,11 @@ func (s *WebSocketServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		sock.Close()
 		return
 	}
+	go s.serve(sock, l) // ends when the connection does; Shutdown waits for it
+}
+
+// serve handles one connection from beginning to end.
+func (s *WebSocketServer) serve(sock *WebSocket, l *link) {
 	defer s.socks.remove(&sock.Sock)
 	if l.handshake(context.Background()) != nil {
 		return
