@@ -1,5 +1,12 @@
 package gotalk
 
+import (
+	"io"
+	"net"
+
+	"github.com/gorilla/websocket"
+)
+
 // SetNextID sets what the next request of s counts from.
 func SetNextID(s *Sock, n uint32) { s.nextID.Store(n) }
 
@@ -24,3 +31,8 @@ func Held(s *Sock) (calls, streams int, feedBytes int64) {
 
 // Reserve is the first thing that Send does: it takes credit for n bytes.
 func (st *Stream) Reserve(n int64) error { return st.reserve(n) }
+
+// Frames reads what the messages hold of a WebSocket whose frames come from conn, which ws stands on.
+func Frames(ws *websocket.Conn, conn net.Conn) io.Reader {
+	return &wsConn{ws: ws, raw: &wsNetConn{Conn: conn}, frames: frameReader{ws: ws, masked: true}}
+}

@@ -165,8 +165,8 @@ func (s *WebSocketServer) upgrade(w http.ResponseWriter, r *http.Request) (*WebS
 	var raw *wsNetConn
 	up := websocket.Upgrader{
 		HandshakeTimeout: defaultHandshakeTimeout,
-		ReadBufferSize:   minReadBuffer,
-		WriteBufferSize:  256, // for control frames; data does not go this way
+		ReadBufferSize:   1, // no frame is read through it, nor written
+		WriteBufferPool:  &writeBuffers,
 		CheckOrigin:      func(*http.Request) bool { return true },
 	}
 	header := http.Header{}
@@ -254,8 +254,8 @@ func (s *Sock) dialWebSocket(ctx context.Context, url string, opts *WebSocketOpt
 	var raw *wsNetConn
 	d := websocket.Dialer{
 		HandshakeTimeout: dialTimeout,
-		ReadBufferSize:   minReadBuffer,
-		WriteBufferSize:  256,
+		ReadBufferSize:   256, // for the response
+		WriteBufferPool:  &writeBuffers,
 		NetDialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
 			conn, err := dial(ctx, network, addr)
 			raw = &wsNetConn{Conn: conn}
@@ -287,8 +287,17 @@ func webSocketError(url string, res *http.Response, err error) error {
 		strings.TrimSpace(string(body)), err)
 }
 
+// writeBuffers is for programs that write messages of their own to a WebSocketConnection.
+var writeBuffers sync.Pool
+
 func newWSLink(s *Sock, ws *websocket.Conn, raw *wsNetConn, f framing) *link {
-	l := newLink(s, &wsConn{ws: ws, raw: raw}, f)
+	c := &wsConn{ws: ws, raw: raw, frames: frameReader{ws: ws, masked: f == serverFraming}}
+	l := newLink(s, c, f)
 	raw.attach(&l.w)
+	if len(raw.ahead) > 0 { // the server's first words came together with the response
+		l.r.buf = raw.ahead
+		l.r.to = c.frames.unframe(raw.ahead)
+		raw.ahead = nil
+	}
 	return l
 }

@@ -2,14 +2,11 @@ package gotalk
 
 import (
 	"bufio"
-	"errors"
-	"io"
 	"net"
 	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
-	"unicode/utf8"
 
 	"github.com/gorilla/websocket"
 )
@@ -30,72 +27,25 @@ func (l *link) closeFrame() []byte {
 
 // wsConn is a WebSocket as a byte stream: what the messages that come in hold, one after the other.
 type wsConn struct {
-	ws  *websocket.Conn
-	raw *wsNetConn // below the WebSocket
-
-	// Owned by the reader.
-	msg  io.Reader // what is left of the current message
-	text textCheck // of text messages
-	kind int       // of the current message
+	ws     *websocket.Conn
+	raw    *wsNetConn // below the WebSocket
+	frames frameReader
 }
 
 func (c *wsConn) Read(p []byte) (int, error) {
-	for {
-		if c.msg == nil {
-			var err error
-			if c.kind, c.msg, err = c.ws.NextReader(); err != nil {
-				var closed *websocket.CloseError
-				if errors.As(err, &closed) {
-					err = io.EOF
-				}
-				return 0, err
-			}
+	for len(p) > 0 {
+		if err := c.frames.ended(); err != nil {
+			return 0, err
 		}
-		n, err := c.msg.Read(p)
-		if c.kind == websocket.TextMessage && !c.text.valid(p[:n]) {
-			c.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(websocket.CloseInvalidFramePayloadData, ""), time.Time{})
-			return 0, errNotText
+		n, err := c.raw.Conn.Read(p)
+		if n = c.frames.unframe(p[:n]); n > 0 {
+			return n, nil // an error, if there was one, comes again
 		}
-		if err == io.EOF {
-			c.msg = nil
-			err = nil
-		}
-		if n > 0 || err != nil {
-			return n, err
+		if err != nil && c.frames.last == nil {
+			return 0, err
 		}
 	}
-}
-
-var errNotText = errors.New("gotalk: a WebSocket text message is not UTF-8")
-
-// textCheck checks that text is UTF-8. A character may be split over messages, as all that is sent may.
-type textCheck struct {
-	part [utf8.UTFMax]byte // of a character
-	n    int
-}
-
-func (c *textCheck) valid(p []byte) bool {
-	for ; c.n > 0 && len(p) > 0; p = p[1:] {
-		c.part[c.n] = p[0]
-		c.n++
-		if utf8.FullRune(c.part[:c.n]) {
-			if !utf8.Valid(c.part[:c.n]) {
-				return false
-			}
-			c.n = 0
-		}
-	}
-	end := len(p)
-	for i := 1; i < utf8.UTFMax && i <= len(p); i++ {
-		if start := len(p) - i; utf8.RuneStart(p[start]) {
-			if !utf8.FullRune(p[start:]) {
-				c.n = copy(c.part[:], p[start:])
-				end = start
-			}
-			break
-		}
-	}
-	return utf8.Valid(p[:end])
+	return 0, nil
 }
 
 // Write sends p as one binary message. It is there for programs that use Sock.Conn; a Sock's own messages go another way.
@@ -128,12 +78,41 @@ func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return *h.conn, rw, nil
 }
 
-// wsNetConn is the connection that gorilla's code writes to: first directly, for HTTP, then through a Sock's writer.
+// wsNetConn is the connection that gorilla's code writes to: first directly, for HTTP, then through a Sock's writer. It
+// reads HTTP alone from it; see wsConn.Read.
 type wsNetConn struct {
 	net.Conn
 	closing atomic.Bool // a close frame was written
 	mu      sync.Mutex
 	w       *msgWriter
+
+	// What gorilla's Dialer reads: the header of the response, and no byte more unless it asks for what follows.
+	inLine int    // bytes of a line of the header
+	ended  bool   // the header has
+	ahead  []byte // what has come behind it
+}
+
+func (c *wsNetConn) Read(p []byte) (int, error) {
+	if len(c.ahead) > 0 {
+		n := copy(p, c.ahead)
+		c.ahead = c.ahead[n:]
+		return n, nil
+	}
+	n, err := c.Conn.Read(p)
+	for i, b := range p[:n] {
+		switch {
+		case c.ended || b == '\r':
+		case b != '\n':
+			c.inLine++
+		case c.inLine > 0:
+			c.inLine = 0
+		default:
+			c.ended = true
+			c.ahead = append(c.ahead, p[i+1:n]...)
+			return i + 1, err
+		}
+	}
+	return n, err
 }
 
 func (c *wsNetConn) attach(w *msgWriter) {
