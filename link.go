@@ -109,8 +109,9 @@ func newLink(s *Sock, conn io.ReadWriteCloser, f framing) *link {
 		l.r.deadline = l.readTimer()
 	}
 	if c, ok := conn.(*wsConn); ok {
-		l.ws, l.w.conn = c.ws, c.raw.Conn
+		l.ws, l.w.conn, l.r.frames = c.ws, c.raw.Conn, &c.frames
 	}
+	l.r.readFrom(l.netConn())
 	switch l.netConn().(type) {
 	case *net.TCPConn, *net.UnixConn:
 		l.w.lend = f != clientFraming // a client masks what it sends, which takes a copy

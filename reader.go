@@ -22,6 +22,8 @@ type msgReader struct {
 	src      io.Reader
 	deadline func(time.Time) error // nil when src knows no deadlines
 	onWait   func()                // called before each read of src for the rest of a payload
+	socket   *socketReader         // instead of src where it can; not for payloads
+	frames   *frameReader          // takes the frames apart that come from the socket; nil if none do
 
 	buf      []byte // what was read is buf[from:to]
 	from, to int
@@ -85,6 +87,21 @@ func (r *msgReader) fill(want int) error {
 	if r.from == r.to {
 		r.from, r.to = 0, 0
 	}
+	if r.socket != nil {
+		return r.fillFromSocket(want)
+	}
+	n, err := r.read(r.room(want))
+	r.to += n
+	r.large = false
+	// A read that fills the buffer says that more is waiting: the next one may take more of it at once.
+	if n > 0 && r.to == len(r.buf) && len(r.buf) < maxReadBuffer {
+		r.move(make([]byte, min(4*len(r.buf), maxReadBuffer)))
+	}
+	return err
+}
+
+// room returns where to read to, so that there is room for want unparsed bytes.
+func (r *msgReader) room(want int) []byte {
 	switch {
 	case len(r.buf) == 0:
 		r.buf = make([]byte, max(minReadBuffer, want))
@@ -97,14 +114,7 @@ func (r *msgReader) fill(want int) error {
 	if r.large && want < headerAhead { // most likely another large payload follows
 		room = room[:min(len(room), headerAhead)]
 	}
-	r.large = false
-	n, err := r.read(room)
-	r.to += n
-	// A read that fills the buffer says that more is waiting: the next one may take more of it at once.
-	if n > 0 && r.to == len(r.buf) && len(r.buf) < maxReadBuffer {
-		r.move(make([]byte, min(4*len(r.buf), maxReadBuffer)))
-	}
-	return err
+	return room
 }
 
 // read reads at least a byte, or returns an error.
@@ -144,6 +154,7 @@ func (r *msgReader) payload(size uint32) ([]byte, error) {
 	r.from += have
 	if have < int(size) {
 		r.onWait()
+		r.rest()
 	}
 	for step := 0; have < int(size); {
 		if have >= step {

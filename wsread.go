@@ -26,11 +26,11 @@ type frameReader struct {
 
 	head    [maxFrameHeader]byte // of the frame, as far as it has come
 	headLen uint8
-	op      uint8  // of the frame whose payload comes; valid while inFrame
-	inFrame bool   // the header is complete and the payload is not
-	open    bool   // a message has begun, and its last frame not come
-	text    bool   // it is one of text
-	turn    uint8  // how far the key is used: 0 to 3
+	op      uint8 // of the frame whose payload comes; valid while inFrame
+	inFrame bool  // the header is complete and the payload is not
+	open    bool  // a message has begun, and its last frame not come
+	text    bool  // it is one of text
+	turn    uint8 // how far the key is used: 0 to 3
 	key     [4]byte
 	left    int64  // of the frame's payload
 	control []byte // the payload of a control frame, as far as it has come
