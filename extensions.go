@@ -156,7 +156,7 @@ func (l *link) onHello(payload []byte) error {
 		l.beginWindows(peer.credit)
 	}
 	close(l.greeted)
-	return nil
+	return l.readAfresh()
 }
 
 // beginWindows gives the streams that are under way a window, from now on.

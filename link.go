@@ -27,6 +27,7 @@ const (
 // the late result of a handler, can reach the next one that the Sock adopts.
 type link struct {
 	sock      *Sock
+	server    *sockSet // that the Sock is in; nil if none. Set before the handshake
 	conn      io.ReadWriteCloser
 	ws        *websocket.Conn // the WebSocket that conn stands on, or nil
 	greets    bool            // this side says hello first

@@ -8,15 +8,15 @@ import (
 // read is the body of the goroutine that reads from a connection.
 func (l *link) read() error {
 	if l.reading.Swap(true) {
-		return errors.New("gotalk: Read was called already for this connection")
+		return errReadTwice
 	}
 	return l.readToEnd()
 }
 
+var errReadTwice = errors.New("gotalk: Read was called already for this connection")
+
 func (l *link) readToEnd() error {
-	if !l.pipe && l.sock.heartbeatInterval() > 0 {
-		l.beats.start(l.beat)
-	}
+	l.startBeats()
 	defer func() {
 		if v := recover(); v != nil {
 			panic(v)
@@ -25,6 +25,42 @@ func (l *link) readToEnd() error {
 	}()
 	l.readOn()
 	return l.awaitRead()
+}
+
+// startReading is read that does not wait: a new goroutine reads, whose stack is as small as one can be, since this one has
+// shaken hands and called the program.
+func (l *link) startReading() {
+	if !l.reading.Swap(true) { // else the program has called Read
+		l.startBeats()
+		go l.readOn() // ends with the connection, or when another goroutine takes over
+	}
+}
+
+func (l *link) startBeats() {
+	if !l.pipe && l.sock.heartbeatInterval() > 0 {
+		l.beats.start(l.beat)
+	}
+}
+
+// readAfresh lets a new goroutine read, if this one has needed a large stack for what seldom comes: an idle connection
+// shall have a small one.
+func (l *link) readAfresh() error {
+	go l.readOn() // ends with the connection, or when another goroutine takes over
+	return errTakenOver
+}
+
+// leaveServer is called when the connection has ended.
+func (l *link) leaveServer() {
+	if l.server != nil {
+		l.server.remove(l.sock)
+	}
+}
+
+// leaveUnlessRead is called when a server has done what comes before reading.
+func (l *link) leaveUnlessRead() {
+	if !l.reading.Load() {
+		l.leaveServer()
+	}
 }
 
 // awaitRead waits until nobody reads any more, and returns what Sock.Read returns.
@@ -56,6 +92,7 @@ func (l *link) readOn() {
 		close(l.readEnd)
 	}
 	l.mu.Unlock()
+	l.leaveServer()
 }
 
 // readOver closes the link when reading has ended with err, and returns what Sock.Read returns.

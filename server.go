@@ -90,7 +90,7 @@ func (s *Server) Accept() error {
 		conn, err := l.Accept()
 		if err == nil {
 			delay = 0
-			go s.serve(conn) // ends when the connection does; Shutdown waits for it
+			go s.serve(conn) // ends when hands are shaken, or in time
 			continue
 		}
 		if s.closed.Load() {
@@ -105,7 +105,7 @@ func (s *Server) Accept() error {
 	}
 }
 
-// serve handles one connection from beginning to end.
+// serve shakes hands on a connection, and lets it be read.
 func (s *Server) serve(conn net.Conn) {
 	h, limits, onAccept, every, onHeartbeat := s.settings()
 	sock := NewSock(h)
@@ -117,7 +117,7 @@ func (s *Server) serve(conn net.Conn) {
 		sock.Close()
 		return
 	}
-	defer s.socks.remove(sock)
+	defer l.leaveUnlessRead()
 	if l.handshake(context.Background()) != nil {
 		return
 	}
@@ -125,7 +125,7 @@ func (s *Server) serve(conn net.Conn) {
 		return
 	}
 	l.setLimits(limits) // the handler may have set Limits
-	l.read()
+	l.startReading()
 }
 
 // guard calls f, a callback of the program's. If it panics the Sock is closed.
@@ -190,8 +190,9 @@ type sockSet struct {
 	closed bool
 }
 
-// add fails after shutdown.
+// add fails after shutdown. The Sock's link tells when it is to be removed.
 func (t *sockSet) add(s *Sock) bool {
+	s.link.Load().server = t
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.closed {

@@ -216,8 +216,7 @@ func (s *Sock) connect(ctx context.Context, l *link, limits *Limits) error {
 	if err := l.handshake(ctx); err != nil {
 		return err
 	}
-	l.reading.Store(true) // from now on, so that what the peer says before it closes is not missed
-	go l.readToEnd()      // ends when the connection does
+	l.startReading()
 	return nil
 }
 

@@ -129,12 +129,12 @@ func (s *WebSocketServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		sock.Close()
 		return
 	}
-	go s.serve(sock, l) // ends when the connection does; Shutdown waits for it
+	go s.serve(sock, l) // ends when hands are shaken, or in time
 }
 
-// serve handles one connection from beginning to end.
+// serve shakes hands on a connection, and lets it be read.
 func (s *WebSocketServer) serve(sock *WebSocket, l *link) {
-	defer s.socks.remove(&sock.Sock)
+	defer l.leaveUnlessRead()
 	if l.handshake(context.Background()) != nil {
 		return
 	}
@@ -147,7 +147,7 @@ func (s *WebSocketServer) serve(sock *WebSocket, l *link) {
 	}
 	_, limits, _, _ := s.settings()
 	l.setLimits(limits) // the callback may have set the Sock's Limits
-	l.read()
+	l.startReading()
 }
 
 // Shutdown stops taking connections and requests, waits until the requests under way are answered, and closes the
