@@ -123,7 +123,7 @@ func (p *clientPeer) await(m *member) (wait time.Duration, err error) {
 	select {
 	case g := <-m.away:
 		away(g)
-	case <-m.link.done:
+	case <-m.link.done.ch():
 		err = m.link.causeOf()
 		select {
 		case g := <-m.away: // it has said so before

@@ -88,9 +88,9 @@ func (l *link) awaitHello(ctx context.Context) hello {
 	t := time.NewTimer(left)
 	defer t.Stop()
 	select {
-	case <-l.greeted:
+	case <-l.greeted.ch():
 	case <-ctx.Done():
-	case <-l.done:
+	case <-l.done.ch():
 	case <-t.C:
 	}
 	return l.peerSaid()
@@ -155,7 +155,7 @@ func (l *link) onHello(payload []byte) error {
 	if peer.credit > 0 {
 		l.beginWindows(peer.credit)
 	}
-	close(l.greeted)
+	l.greeted.happen()
 	return l.readAfresh()
 }
 

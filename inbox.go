@@ -256,7 +256,7 @@ func offer[T any](l *link, ch chan T, v T, stop <-chan struct{}) bool {
 		return true
 	case <-stop:
 		return false
-	case <-l.done:
+	case <-l.done.ch():
 	}
 	grace := time.NewTimer(feedGrace)
 	defer grace.Stop()

@@ -3,6 +3,7 @@ package gotalk
 import (
 	"cmp"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 )
 
@@ -115,6 +116,19 @@ func (l *Limits) resolved() Limits {
 	r.HandshakeTimeout = orDefault(r.HandshakeTimeout, defaultHandshakeTimeout)
 	r.WriteTimeout = orDefault(r.WriteTimeout, defaultWriteTimeout)
 	return r
+}
+
+// lastLimits are those that were shared last.
+var lastLimits atomic.Pointer[Limits]
+
+// shared returns limits like l that many links may have, since most are granted the same. They must not be changed.
+func (l Limits) shared() *Limits {
+	if last := lastLimits.Load(); last != nil && *last == l {
+		return last
+	}
+	fresh := l
+	lastLimits.Store(&fresh)
+	return &fresh
 }
 
 func orDefault[T int | time.Duration](v, def T) T {

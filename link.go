@@ -35,18 +35,18 @@ type link struct {
 
 	pipe bool            // conn is in memory: no deadlines for reads, no heartbeats
 	base context.Context // gives context its values
-	done chan struct{}   // closed when the link is
-	gone chan struct{}   // closed when all is written after that, or given up, and the connection closed
+	done event           // the link is closed
+	gone event           // after that all is written, or given up, and the connection closed
 	w    msgWriter
 
 	// Set before Read, read-only after.
-	limits Limits
+	limits *Limits      // resolved
 	onAway func(goaway) // called once by the read loop when the peer wants no new requests; may be nil
 	onLoad func(uint16) // called by the read loop with the load of each heartbeat; may be nil
 
 	// Owned by the read loop.
 	r      msgReader
-	resume chan struct{} // wakes the loop when it does not read on for a while
+	resume chan struct{} // wakes the loop when it does not read on for a while; made when it first does not
 	meta   requestMeta   // of the request that follows
 	batch  batch
 	crowd  bool // so many requests wait that throttle must have a look
@@ -56,7 +56,7 @@ type link struct {
 	ending       sync.Once                 // the connection is closed once
 	paused       atomic.Bool               // the loop waits on resume, or is about to
 	hello        atomic.Pointer[hello]     // what the peer has said; nil before, or if it never does
-	greeted      chan struct{}             // closed when it has
+	greeted      event                     // it has
 	helloUntil   atomic.Pointer[time.Time] // until when that may be waited for; nil if not at all
 	closed       atomic.Bool               // set under mu
 	broken       atomic.Bool               // nothing can be written any more
@@ -91,8 +91,7 @@ type link struct {
 
 func newLink(s *Sock, conn io.ReadWriteCloser, f framing) *link {
 	l := &link{
-		sock: s, conn: conn, base: context.Background(), calls: map[msgID]*call{},
-		done: make(chan struct{}), gone: make(chan struct{}), greeted: make(chan struct{}), resume: make(chan struct{}, 1),
+		sock: s, conn: conn, base: context.Background(),
 	}
 	l.w.conn, l.w.framing, l.w.giveUp, l.w.onRoom = conn, f, l.writeFailed, l.wakeReader
 	l.r.src, l.r.onWait = conn, l.flushSoon
@@ -146,10 +145,11 @@ func (l *link) setLimits(limits *Limits) {
 	if l.sock.Limits != nil {
 		limits = l.sock.Limits
 	}
-	l.limits = limits.resolved()
-	if l.limits.StreamRequests == 0 && l.sock.StreamReqLimit > 0 {
-		l.limits.StreamRequests = uint32(l.sock.StreamReqLimit)
+	r := limits.resolved()
+	if r.StreamRequests == 0 && l.sock.StreamReqLimit > 0 {
+		r.StreamRequests = uint32(l.sock.StreamReqLimit)
 	}
+	l.limits = r.shared()
 	l.w.setLimits(l.limits.MaxUnsentBytes, l.limits.WriteTimeout)
 }
 
@@ -168,7 +168,7 @@ func (l *link) handshake(ctx context.Context) error {
 	if err == nil {
 		if _, err = parseVersion(b); err == nil {
 			if !heed() || !expired.Stop() {
-				<-l.done // the version has come, but too late: at this moment the link is being closed
+				<-l.done.ch() // the version has come, but too late: at this moment the link is being closed
 				return l.causeOf()
 			}
 			if l.helloUntil.Load() != nil {
@@ -255,7 +255,7 @@ func (l *link) close(why closing) (first bool, err error) {
 	cancel, timer, grace := l.cancel, l.closeOnIdle, l.grace
 	l.mu.Unlock()
 
-	close(l.done)
+	l.done.happen()
 	l.beats.stop()
 	if timer != nil && !why.graceful {
 		timer.Stop()
@@ -303,7 +303,7 @@ func (l *link) close(why closing) (first bool, err error) {
 // that is closed while input is unread is reset, which takes from the peer what it has not read yet.
 func (l *link) endConn(patient bool) (err error) {
 	l.ending.Do(func() {
-		defer close(l.gone)
+		defer l.gone.happen()
 		conn := l.netConn()
 		half, _ := conn.(interface{ CloseWrite() error })
 		secure, isTLS := conn.(*tls.Conn)

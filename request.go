@@ -105,6 +105,9 @@ func (l *link) register(c *call) (id msgID, err error) {
 			break
 		}
 	}
+	if l.calls == nil {
+		l.calls = map[msgID]*call{}
+	}
 	l.calls[id] = c
 	if c.in != nil {
 		c.in.id = id
@@ -344,7 +347,7 @@ func (l *link) pause(ctx context.Context, d time.Duration) error {
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
-	case <-l.done:
+	case <-l.done.ch():
 		return l.causeOf()
 	}
 }

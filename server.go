@@ -230,7 +230,7 @@ func (t *sockSet) shutdown(ctx context.Context) error {
 func awaitGone(ctx context.Context, links []*link) error {
 	for _, l := range links {
 		select {
-		case <-l.gone:
+		case <-l.gone.ch():
 		case <-ctx.Done():
 			for _, l := range links {
 				l.closeNow()

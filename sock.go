@@ -305,7 +305,7 @@ func (s *Sock) Shutdown(wg *sync.WaitGroup, timeout time.Duration) error {
 		return err
 	}
 	go func() { // ends when the connection is closed, after timeout at the latest
-		<-l.gone
+		<-l.gone.ch()
 		wg.Done()
 	}()
 	return err

@@ -218,7 +218,7 @@ func (st *Stream) reserve(n int64) error {
 			if !st.lax {
 				st.stopSending(ErrStreamEnded) // unless there is a better reason
 			}
-		case <-st.link.done:
+		case <-st.link.done.ch():
 			return st.link.causeOf()
 		}
 	}

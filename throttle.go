@@ -50,6 +50,9 @@ func (l *link) throttle() bool {
 			l.paused.Store(false)
 			return true
 		case !l.paused.Load():
+			if l.resume == nil {
+				l.resume = make(chan struct{}, 1)
+			}
 			l.paused.Store(true)
 			l.flushSoon()
 			continue // what was to wake us may have happened just before
@@ -65,7 +68,7 @@ func (l *link) throttle() bool {
 		t := time.NewTimer(stallTime / 3)
 		select {
 		case <-l.resume:
-		case <-l.done:
+		case <-l.done.ch():
 		case <-t.C:
 			l.post(l.heartbeat(l.load())) // a peer that is gone is only noticed by writing to it
 		}
