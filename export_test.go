@@ -3,8 +3,6 @@ package gotalk
 import (
 	"io"
 	"net"
-
-	"github.com/gorilla/websocket"
 )
 
 // SetNextID sets what the next request of s counts from.
@@ -32,7 +30,13 @@ func Held(s *Sock) (calls, streams int, feedBytes int64) {
 // Reserve is the first thing that Send does: it takes credit for n bytes.
 func (st *Stream) Reserve(n int64) error { return st.reserve(n) }
 
-// Frames reads what the messages hold of a WebSocket whose frames come from conn, which ws stands on.
-func Frames(ws *websocket.Conn, conn net.Conn) io.Reader {
-	return &wsConn{ws: ws, raw: &wsNetConn{Conn: conn}, frames: frameReader{ws: ws, masked: true}}
+// Frames reads what the messages hold of a WebSocket whose frames come from conn. written waits until all is answered.
+func Frames(conn net.Conn) (r io.Reader, written func()) {
+	l := newWSLink(&Sock{}, conn, serverFraming)
+	return l.conn, func() {
+		done := make(chan struct{})
+		if !l.w.close(ErrSockClosed, nil, nil, func() { close(done) }) {
+			<-done
+		}
+	}
 }

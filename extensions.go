@@ -37,7 +37,7 @@ type hello struct {
 // ourHello makes the message that says what we understand.
 func (l *link) ourHello() *message {
 	join := ""
-	if l.ws != nil {
+	if l.w.framing != unframed {
 		join = `"join":1,`
 	}
 	text := fmt.Sprintf(`{"cancel":1,"credit":%d,"error":1,"goaway":1,%s"meta":1}`, streamWindow, join)

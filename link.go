@@ -11,8 +11,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/gorilla/websocket"
 )
 
 const (
@@ -29,9 +27,8 @@ type link struct {
 	sock      *Sock
 	server    *sockSet // that the Sock is in; nil if none. Set before the handshake
 	conn      io.ReadWriteCloser
-	ws        *websocket.Conn // the WebSocket that conn stands on, or nil
-	greets    bool            // this side says hello first
-	saidHello bool            // this side has said hello. Set by the handshake, then owned by the read loop
+	greets    bool // this side says hello first
+	saidHello bool // this side has said hello. Set by the handshake, then owned by the read loop
 
 	pipe bool            // conn is in memory: no deadlines for reads, no heartbeats
 	base context.Context // gives context its values
@@ -109,7 +106,7 @@ func newLink(s *Sock, conn io.ReadWriteCloser, f framing) *link {
 		l.r.deadline = l.readTimer()
 	}
 	if c, ok := conn.(*wsConn); ok {
-		l.ws, l.w.conn, l.r.frames = c.ws, c.raw.Conn, &c.frames
+		l.w.conn, l.r.frames = c.Conn, &c.frames
 	}
 	l.r.readFrom(l.netConn())
 	switch l.netConn().(type) {
@@ -340,7 +337,7 @@ func (l *link) endConn(patient bool) (err error) {
 // netConn returns the connection that bytes are written to, below a WebSocket.
 func (l *link) netConn() io.ReadWriteCloser {
 	if c, ok := l.conn.(*wsConn); ok {
-		return c.raw.Conn
+		return c.Conn
 	}
 	return l.conn
 }

@@ -77,7 +77,9 @@ func WebSocketHandler() *WebSocketServer { return NewWebSocketServer() }
 // Conn returns the WebSocket connection, also after it was closed.
 func (s *WebSocket) Conn() *WebSocketConnection {
 	if l := s.link.Load(); l != nil {
-		return l.ws
+		if c, ok := l.conn.(*wsConn); ok {
+			return c.gorilla()
+		}
 	}
 	return nil
 }
@@ -162,7 +164,6 @@ func (s *WebSocketServer) upgrade(w http.ResponseWriter, r *http.Request) (*WebS
 			http.StatusForbidden)
 		return nil, nil
 	}
-	var raw *wsNetConn
 	up := websocket.Upgrader{
 		HandshakeTimeout: defaultHandshakeTimeout,
 		ReadBufferSize:   1, // no frame is read through it, nor written
@@ -173,7 +174,7 @@ func (s *WebSocketServer) upgrade(w http.ResponseWriter, r *http.Request) (*WebS
 	if offered := websocket.Subprotocols(r); len(offered) > 0 {
 		header.Set("Sec-WebSocket-Protocol", offered[0]) // a browser gives up if none of what it offers is taken
 	}
-	ws, err := up.Upgrade(&hijacker{w, &raw}, r, header)
+	ws, err := up.Upgrade(hijacker{w}, r, header)
 	if err != nil {
 		return nil, nil
 	}
@@ -186,7 +187,8 @@ func (s *WebSocketServer) upgrade(w http.ResponseWriter, r *http.Request) (*WebS
 			f(sock, code)
 		}
 	}
-	l := newWSLink(&sock.Sock, ws, raw, serverFraming)
+	l := newWSLink(&sock.Sock, ws.NetConn(), serverFraming)
+	l.conn.(*wsConn).subprotocol = ws.Subprotocol()
 	l.base = r.Context()
 	l.setLimits(limits)
 	sock.adopt(l)
@@ -249,32 +251,34 @@ func (s *Sock) ConnectWebSocket(ctx context.Context, url string, limits *Limits,
 // dialWebSocket opens a WebSocket over a connection that dial makes.
 func (s *Sock) dialWebSocket(ctx context.Context, url string, opts *WebSocketOptions,
 	dial func(ctx context.Context, network, addr string) (net.Conn, error)) (*link, error) {
-	// gorilla's Dialer shall see our kind of connection, so that the pongs and close frames that it writes take their
-	// place among our messages. For TLS that is above TLS.
-	var raw *wsNetConn
+	var response *responseConn // above TLS
 	d := websocket.Dialer{
 		HandshakeTimeout: dialTimeout,
 		ReadBufferSize:   256, // for the response
 		WriteBufferPool:  &writeBuffers,
 		NetDialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
 			conn, err := dial(ctx, network, addr)
-			raw = &wsNetConn{Conn: conn}
-			return raw, err
+			response = &responseConn{Conn: conn}
+			return response, err
 		},
 		NetDialTLSContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
 			conn, err := dial(ctx, network, addr)
 			if err == nil {
 				conn, err = secured(ctx, conn, addr, opts.TLSConfig)
 			}
-			raw = &wsNetConn{Conn: conn}
-			return raw, err
+			response = &responseConn{Conn: conn}
+			return response, err
 		},
 	}
-	ws, res, err := d.DialContext(ctx, url, opts.Header)
+	_, res, err := d.DialContext(ctx, url, opts.Header)
 	if err != nil {
 		return nil, webSocketError(url, res, err)
 	}
-	return newWSLink(s, ws, raw, clientFraming), nil
+	l := newWSLink(s, response.Conn, clientFraming)
+	if b := response.ahead; len(b) > 0 { // the server's first words came together with the response
+		l.r.buf, l.r.to = b, l.r.frames.unframe(b)
+	}
+	return l, nil
 }
 
 // webSocketError says why a WebSocket could not be opened, with what the server answered.
@@ -285,19 +289,4 @@ func webSocketError(url string, res *http.Response, err error) error {
 	body, _ := io.ReadAll(io.LimitReader(res.Body, 512))
 	return fmt.Errorf("gotalk: %s is no WebSocket for us: the server answered %s, %q: %w", url, res.Status,
 		strings.TrimSpace(string(body)), err)
-}
-
-// writeBuffers is for programs that write messages of their own to a WebSocketConnection.
-var writeBuffers sync.Pool
-
-func newWSLink(s *Sock, ws *websocket.Conn, raw *wsNetConn, f framing) *link {
-	c := &wsConn{ws: ws, raw: raw, frames: frameReader{ws: ws, masked: f == serverFraming}}
-	l := newLink(s, c, f)
-	raw.attach(&l.w)
-	if len(raw.ahead) > 0 { // the server's first words came together with the response
-		l.r.buf = raw.ahead
-		l.r.to = c.frames.unframe(raw.ahead)
-		raw.ahead = nil
-	}
-	return l
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gorilla/websocket"
 	"github.com/gotalk-go/gotalk"
 	"github.com/stretchr/testify/require"
 )
@@ -63,4 +64,60 @@ func TestShutdownWaitsForConnectionsWithoutHandshake(t *testing.T) {
 	s.mutePeer()
 	require.NoError(t, s.web.Shutdown(t.Context()))
 	s.mutePeer().ends()
+}
+
+// What a program sets with Conn holds: handlers of control frames, and what it writes takes its place among our messages.
+func TestWebSocketConn(t *testing.T) {
+	s := serveWebSocket(t, echoHandlers(), nil)
+	accept, heard := s.web.OnConnect, make(chan string, 10)
+	s.web.OnConnect = func(ws *gotalk.WebSocket) {
+		conn := ws.Conn()
+		require.Same(t, conn, ws.Conn())
+		require.Equal(t, ws.Addr(), conn.RemoteAddr().String())
+		require.Equal(t, "chat", conn.Subprotocol())
+		conn.SetPongHandler(func(b string) error { heard <- "pong " + b; return nil })
+		conn.SetPingHandler(func(b string) error {
+			err := conn.WriteControl(websocket.PongMessage, []byte("own"), time.Now().Add(time.Second))
+			heard <- "ping " + b
+			return err
+		})
+		closing := conn.CloseHandler()
+		conn.SetCloseHandler(func(code int, text string) error { heard <- "close " + text; return closing(code, text) })
+		require.NoError(t, conn.SetReadDeadline(time.Now().Add(time.Hour)))
+		require.NoError(t, conn.WriteControl(websocket.PingMessage, []byte("are you there"), time.Now().Add(time.Second)))
+		require.NoError(t, conn.WriteMessage(websocket.BinaryMessage, []byte("n004note00000000")))
+		accept(ws)
+	}
+	d := websocket.Dialer{Subprotocols: []string{"chat", "other"}}
+	c, res, err := d.Dial("ws://"+s.addr, nil)
+	require.NoError(t, err)
+	defer c.Close()
+	require.Equal(t, "chat", res.Header.Get("Sec-WebSocket-Protocol"))
+	pings := make(chan string, 1)
+	answer := c.PingHandler()
+	c.SetPingHandler(func(b string) error { pings <- b; return answer("hi") })
+	pongs := make(chan string, 1)
+	c.SetPongHandler(func(b string) error { pongs <- b; return nil })
+	hears := func(want string) {
+		_, b, err := c.ReadMessage()
+		require.NoError(t, err)
+		require.Equal(t, want, string(b))
+	}
+	hears("01")
+	require.NoError(t, c.WriteMessage(websocket.BinaryMessage, []byte("01")))
+	hears("n004note00000000")
+	require.Equal(t, "are you there", await(t, pings))
+	require.Equal(t, "pong hi", await(t, heard))
+	require.NoError(t, c.WriteControl(websocket.PingMessage, []byte("and you"), time.Now().Add(patience)))
+	require.Equal(t, "ping and you", await(t, heard))
+	n, err := s.sock().Conn().Write([]byte("n004note00000001x"))
+	require.NoError(t, err)
+	require.Equal(t, 17, n)
+	hears("n004note00000001x")
+	require.Equal(t, "own", await(t, pongs))
+	bye := websocket.FormatCloseMessage(websocket.CloseGoingAway, "bye")
+	require.NoError(t, c.WriteControl(websocket.CloseMessage, bye, time.Now().Add(patience)))
+	_, _, err = c.ReadMessage()
+	require.True(t, websocket.IsCloseError(err, websocket.CloseGoingAway), "%v", err)
+	require.Equal(t, "close bye", await(t, heard))
 }

@@ -234,7 +234,7 @@ func (w *msgWriter) appendLocked(m *message, mayLend bool) (lent bool) {
 		} else {
 			// A frame begins with its size, which is known when the header is there.
 			var room [64]byte
-			t.b = w.appendFrame(t.b, m.appendHeader(room[:0]))
+			t.b = appendFrame(t.b, w.framing, opBinary, m.appendHeader(room[:0]))
 		}
 	}
 	if len(m.payload) == 0 {
@@ -245,7 +245,7 @@ func (w *msgWriter) appendLocked(m *message, mayLend bool) (lent bool) {
 		if !framed {
 			t.b = append(t.b, m.payload...)
 		} else {
-			t.b = w.appendFrame(t.b, m.payload)
+			t.b = appendFrame(t.b, w.framing, opBinary, m.payload)
 		}
 		w.countLocked(len(t.b) - before)
 		return false

@@ -15,7 +15,7 @@ const (
 	maxFrameHeader = 14
 )
 
-const wsBinaryFinal = 0x82 // first byte of a frame that is a whole binary message
+const finalFrame = 0x80 // in the first byte of a frame: it is the message's last, beside its opcode
 
 // appendFrameHeader appends the header of a frame that is a whole binary WebSocket message of n bytes. The payload that
 // follows is to be masked with key, if f says so.
@@ -24,7 +24,7 @@ func appendFrameHeader(b []byte, f framing, n int) (frame []byte, key uint32) {
 	if f == clientFraming {
 		masked = 0x80
 	}
-	b = append(b, wsBinaryFinal)
+	b = append(b, finalFrame|opBinary)
 	switch {
 	case n < 126:
 		b = append(b, masked|byte(n))
@@ -78,11 +78,13 @@ func joinFrom(segments []segment, i int) []byte {
 	return b[start:]
 }
 
-// appendFrame appends p as one WebSocket message.
-func (w *msgWriter) appendFrame(b, p []byte) []byte {
-	b, key := appendFrameHeader(b, w.framing, len(p))
+// appendFrame appends a frame that is a whole WebSocket message, or a control frame.
+func appendFrame(b []byte, f framing, op byte, p []byte) []byte {
+	start := len(b)
+	b, key := appendFrameHeader(b, f, len(p))
+	b[start] = finalFrame | op
 	b = append(b, p...)
-	if w.framing == clientFraming {
+	if f == clientFraming {
 		mask(b[len(b)-len(p):], key)
 	}
 	return b

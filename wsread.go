@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
-	"time"
 	"unicode/utf8"
 
 	"github.com/gorilla/websocket"
@@ -21,8 +20,8 @@ const (
 // frameReader takes WebSocket frames apart that come in, and leaves what the messages hold: one byte stream, as a message
 // of ours may be spread over WebSocket messages in any way. It is used by one goroutine, the connection's reader.
 type frameReader struct {
-	ws     *websocket.Conn // whose handlers are called for control frames
-	masked bool            // frames are: those of a client
+	conn   *wsConn // that control frames are answered on
+	masked bool    // frames are: those of a client
 
 	head    [maxFrameHeader]byte // of the frame, as far as it has come
 	headLen uint8
@@ -182,16 +181,19 @@ func (f *frameReader) endFrame() {
 	if f.op < websocket.CloseMessage {
 		return
 	}
-	body := string(f.control)
+	body := f.control
 	f.control = nil
+	ws := f.conn.known.Load() // the program may have handlers for these
 	var err error
-	switch f.op {
-	case websocket.PingMessage:
-		err = f.ws.PingHandler()(body)
-	case websocket.PongMessage:
-		err = f.ws.PongHandler()(body)
-	default:
+	switch {
+	case f.op == websocket.CloseMessage:
 		f.onClose(body)
+	case f.op == websocket.PingMessage && ws != nil:
+		err = ws.PingHandler()(string(body))
+	case f.op == websocket.PingMessage:
+		err = f.conn.control(websocket.PongMessage, body)
+	case ws != nil:
+		err = ws.PongHandler()(string(body))
 	}
 	if err != nil {
 		f.last = func() error { return err }
@@ -199,10 +201,10 @@ func (f *frameReader) endFrame() {
 }
 
 // onClose takes the peer's last frame, and lets it be answered.
-func (f *frameReader) onClose(body string) {
+func (f *frameReader) onClose(body []byte) {
 	code, reason := websocket.CloseNoStatusReceived, ""
 	if len(body) >= 2 {
-		code, reason = int(binary.BigEndian.Uint16([]byte(body))), body[2:]
+		code, reason = int(binary.BigEndian.Uint16(body)), string(body[2:])
 	}
 	switch {
 	case len(body) == 1, len(body) > 1 && !mayBeReceived(code):
@@ -211,8 +213,12 @@ func (f *frameReader) onClose(body string) {
 		f.violation("the reason in a close frame is not UTF-8")
 	default:
 		f.last = func() error {
-			if err := f.ws.CloseHandler()(code, reason); err != nil {
-				return err
+			if ws := f.conn.known.Load(); ws != nil {
+				if err := ws.CloseHandler()(code, reason); err != nil {
+					return err
+				}
+			} else {
+				f.conn.control(websocket.CloseMessage, websocket.FormatCloseMessage(code, ""))
 			}
 			return io.EOF
 		}
@@ -229,7 +235,7 @@ func (f *frameReader) violation(what string) { f.fail(websocket.CloseProtocolErr
 // fail lets no more be read, and the peer be told what is wrong with what it sent.
 func (f *frameReader) fail(code int, what string) {
 	f.last = func() error {
-		f.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, what), time.Time{})
+		f.conn.control(websocket.CloseMessage, websocket.FormatCloseMessage(code, what))
 		return errors.New("gotalk: WebSocket: " + what)
 	}
 }

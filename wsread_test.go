@@ -35,7 +35,9 @@ func (c *frameConn) Read(p []byte) (int, error) {
 
 func (c *frameConn) Write(p []byte) (int, error)      { return c.out.Write(p) }
 func (c *frameConn) Close() error                     { return nil }
+func (c *frameConn) LocalAddr() net.Addr              { return nil }
 func (c *frameConn) SetDeadline(time.Time) error      { return nil }
+func (c *frameConn) SetReadDeadline(time.Time) error  { return nil }
 func (c *frameConn) SetWriteDeadline(time.Time) error { return nil }
 
 type frameHijacker struct {
@@ -47,18 +49,16 @@ func (h frameHijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return h.conn, bufio.NewReadWriter(bufio.NewReader(h.conn), bufio.NewWriter(h.conn)), nil
 }
 
-// frameReaders returns two connections on which in comes, the first in pieces of the given size, and WebSockets on them.
-func frameReaders(t testing.TB, in []byte, piece int) (conns [2]*frameConn, ws [2]*websocket.Conn) {
-	for i, piece := range []int{piece, len(in)} {
-		conns[i] = &frameConn{piece: max(1, piece)}
-		var up websocket.Upgrader
-		var err error
-		ws[i], err = up.Upgrade(frameHijacker{httptest.NewRecorder(), conns[i]}, upgradeRequest("example.com", ""), http.Header{})
-		require.NoError(t, err)
-		conns[i].in = bytes.Clone(in)
-		conns[i].out.Reset()
-	}
-	return conns, ws
+// gorillas returns a WebSocket of gorilla's on conn.
+func gorillas(t testing.TB, conn *frameConn) *websocket.Conn {
+	in := conn.in
+	conn.in = nil
+	var up websocket.Upgrader
+	ws, err := up.Upgrade(frameHijacker{httptest.NewRecorder(), conn}, upgradeRequest("example.com", ""), http.Header{})
+	require.NoError(t, err)
+	conn.in = in
+	conn.out.Reset()
+	return ws
 }
 
 // controls returns the control frames in what a server has sent, without the reason of a close frame.
@@ -77,11 +77,14 @@ func controls(t testing.TB, sent []byte) (list []string) {
 
 // checkFrames reads frames with our code and with gorilla's, and compares what is read and what is answered.
 func checkFrames(t testing.TB, in []byte, piece int) {
-	conns, ws := frameReaders(t, in, piece)
-	ours, err := io.ReadAll(gotalk.Frames(ws[0], conns[0]))
+	conns := [2]*frameConn{{in: bytes.Clone(in), piece: max(1, piece)}, {in: bytes.Clone(in), piece: max(1, len(in))}}
+	ws := gorillas(t, conns[1])
+	r, written := gotalk.Frames(conns[0])
+	ours, err := io.ReadAll(r)
+	written()
 	var theirs []byte
 	for {
-		_, r, failed := ws[1].NextReader()
+		_, r, failed := ws.NextReader()
 		if failed != nil {
 			break
 		}
