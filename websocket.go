@@ -60,8 +60,9 @@ type WebSocket struct {
 	// CloseHandler is called when the connection has ended; see Sock.CloseHandler, which it takes the place of.
 	CloseHandler func(s *WebSocket, code int)
 
-	request *http.Request
-	asked   sync.Once // for the request
+	request *http.Request // complete when it was asked for
+	packed  string        // the rest of it
+	asked   sync.Once
 }
 
 // NewWebSocketServer returns a WebSocketServer with DefaultHandlers and DefaultLimits.
@@ -86,9 +87,11 @@ func (s *WebSocket) Conn() *WebSocketConnection {
 
 // Request returns the HTTP request that the WebSocket began with. Its context is that of Context.
 func (s *WebSocket) Request() *http.Request {
-	s.asked.Do(func() { // seldom is, and the context of net/http has ended
+	s.asked.Do(func() {
 		if s.request != nil {
-			s.request = s.request.WithContext(s.Context())
+			s.request = s.request.WithContext(s.Context()) // net/http has ended its own
+			unpackRequest(s.request, s.packed)
+			s.packed = ""
 		}
 	})
 	return s.request
@@ -181,7 +184,8 @@ func (s *WebSocketServer) upgrade(w http.ResponseWriter, r *http.Request) (*WebS
 	h, limits, every, onHeartbeat := s.settings()
 	sock := &WebSocket{Sock: Sock{
 		Handlers: h, AutoRetryRequests: true, HeartbeatInterval: every, OnHeartbeat: onHeartbeat, accepted: true,
-	}, request: r}
+	}}
+	sock.request, sock.packed = packRequest(r)
 	sock.Sock.CloseHandler = func(_ *Sock, code int) {
 		if f := sock.ownCloseHandler(); f != nil {
 			f(sock, code)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -19,12 +21,15 @@ type middlewareKey struct{}
 func TestServeHTTPReturnsWhileConnectionLives(t *testing.T) {
 	ws := gotalk.NewWebSocketServer()
 	ws.Handlers = echoHandlers()
-	served, socks := make(chan context.Context), make(chan *gotalk.WebSocket, 1)
+	served, socks, requests := make(chan context.Context), make(chan *gotalk.WebSocket, 1), make(chan *http.Request, 1)
 	ws.OnConnect = func(s *gotalk.WebSocket) { socks <- s }
 	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithCancel(context.WithValue(r.Context(), middlewareKey{}, "kept"))
 		defer cancel()
-		ws.ServeHTTP(w, r.WithContext(ctx))
+		r = r.WithContext(ctx)
+		r.SetPathValue("id", "seven")
+		requests <- r
+		ws.ServeHTTP(w, r)
 		served <- r.Context()
 	})}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -39,8 +44,12 @@ func TestServeHTTPReturnsWhileConnectionLives(t *testing.T) {
 	p.shakeHands()
 	p.echoes()
 	s := await(t, socks)
-	require.Equal(t, "/gotalk/", s.Request().URL.Path)
 	require.Same(t, s.Request(), s.Request())
+	want := await(t, requests)
+	require.Equal(t, want.WithContext(s.Context()), s.Request())
+	require.Equal(t, "/gotalk/", s.Request().URL.Path)
+	require.Equal(t, "websocket", s.Request().Header.Get("Upgrade"))
+	require.Equal(t, "seven", s.Request().PathValue("id"))
 	for _, ctx := range []context.Context{s.Context(), s.Request().Context()} {
 		require.NoError(t, ctx.Err())
 		require.Equal(t, "kept", ctx.Value(middlewareKey{}))
@@ -56,6 +65,29 @@ func TestServeHTTPReturnsWhileConnectionLives(t *testing.T) {
 	await(t, s.Request().Context().Done())
 	p.ends()
 	require.Nil(t, new(gotalk.WebSocket).Request())
+}
+
+// What handlers around the server have changed of a request is found by WebSocket.Request.
+func TestWebSocketRequestThatWasChanged(t *testing.T) {
+	ws := gotalk.NewWebSocketServer()
+	requests := make(chan *http.Request, 1)
+	ws.OnConnect = func(s *gotalk.WebSocket) { requests <- s.Request() }
+	server := httptest.NewServer(http.StripPrefix("/prefix", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.Header["X-Many"], r.Header["X-None"] = []string{"a", "", "b\x00c"}, []string{}
+		r.RequestURI = "/left/as/it/is?"
+		ws.ServeHTTP(w, r)
+	})))
+	defer server.Close()
+	c, _, err := websocket.DefaultDialer.Dial("ws"+strings.TrimPrefix(server.URL, "http")+"/prefix/gotalk/?a=b", nil)
+	require.NoError(t, err)
+	defer c.Close()
+	require.NoError(t, c.WriteMessage(websocket.BinaryMessage, []byte("01")))
+	r := await(t, requests)
+	require.Equal(t, "/gotalk/?a=b", r.URL.String())
+	require.Equal(t, "/left/as/it/is?", r.RequestURI)
+	require.Equal(t, []string{"a", "", "b\x00c"}, r.Header["X-Many"])
+	require.Equal(t, []string{}, r.Header["X-None"])
+	require.Equal(t, "Upgrade", r.Header.Get("Connection"))
 }
 
 // A connection that comes when Shutdown was called is closed, and one that has not shaken hands is waited for.
