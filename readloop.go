@@ -32,7 +32,7 @@ func (l *link) readToEnd() error {
 func (l *link) startReading() {
 	if !l.reading.Swap(true) { // else the program has called Read
 		l.startBeats()
-		go l.readOn() // ends with the connection, or when another goroutine takes over
+		l.readAfresh()
 	}
 }
 
@@ -42,10 +42,11 @@ func (l *link) startBeats() {
 	}
 }
 
-// readAfresh lets a new goroutine read, if this one has needed a large stack for what seldom comes: an idle connection
-// shall have a small one.
+// readAfresh lets a new goroutine read, where this one has needed a large stack for what seldom comes, or may have for what
+// came before the connection fell idle: then it shall have a small one.
 func (l *link) readAfresh() error {
-	go l.readOn() // ends with the connection, or when another goroutine takes over
+	l.r.arm(l.idleTimeout()) // which would take a large stack too
+	go l.readOn()            // ends with the connection, or when another goroutine takes over
 	return errTakenOver
 }
 
@@ -161,6 +162,9 @@ func (l *link) readMessages() error {
 			err = l.onStreamPart(h)
 		case MsgTypeHeartbeat:
 			l.onHeartbeat(h)
+			if l.r.idle() { // as where little else is to come
+				err = l.readAfresh()
+			}
 		case MsgTypeProtocolError:
 			err = &peerError{h.size}
 		default:
