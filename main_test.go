@@ -14,6 +14,10 @@ import (
 
 // TestMain fails when tests leave goroutines behind, and keeps what handlers log on purpose out of the output.
 func TestMain(m *testing.M) {
+	if kind := os.Getenv(idleServerEnv); kind != "" {
+		serveIdle(kind)
+		return
+	}
 	flag.Parse()
 	if !testing.Verbose() {
 		log.SetOutput(io.Discard)

@@ -1,0 +1,5 @@
+//go:build !race
+
+package gotalk_test
+
+const raceDetector = false
