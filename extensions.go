@@ -147,11 +147,16 @@ func (l *link) onHello(payload []byte) error {
 	if peer.join && l.w.framing == serverFraming {
 		l.w.startJoining()
 	}
+	l.mu.Lock() // who hears our hello may rely on it that we know the peer's
 	if !l.saidHello {
 		l.saidHello = true
-		l.post(l.ourHello()) // before others know the peer's, and send what it only understands after ours
+		err = l.w.post(l.ourHello()) // before others know the peer's, and send what it only understands after ours
 	}
 	l.hello.Store(peer)
+	l.mu.Unlock()
+	if err != nil {
+		l.failed(err)
+	}
 	if peer.credit > 0 {
 		l.beginWindows(peer.credit)
 	}

@@ -58,19 +58,27 @@ type turn struct {
 	armed atomic.Bool
 	timer *time.Timer // calls look while armed
 	seen  uint64      // by look
+
+	wake chan struct{} // for the goroutine that lets callers read; set under mu
+	err  error         // that a caller has met while reading; owned by who reads
 }
 
 const (
 	atReading = iota // or at what does not take long
 	atHandler
 	atWriting
+	atRest // nobody reads
 
 	turnPlace = 3
 	turnStep  = 4
 )
 
-// errTakenOver ends reading on a goroutine that another one has taken it over from.
-var errTakenOver = errors.New("gotalk: another goroutine reads")
+// errTakenOver ends reading on a goroutine that another one has taken it over from, errServed on one that has read what
+// it wanted.
+var (
+	errTakenOver = errors.New("gotalk: another goroutine reads")
+	errServed    = errors.New("gotalk: the result is there")
+)
 
 // leave is called by the reading goroutine before it does what may take long. Afterwards it calls back with the result.
 func (l *link) leave(place uint64) (was uint64) {
@@ -95,7 +103,7 @@ func (l *link) back(was uint64) bool {
 
 // takeOver lets another goroutine read, if the one that does is still where it was when state was was.
 func (l *link) takeOver(was uint64) {
-	if was&turnPlace != atReading && l.back(was) {
+	if place := was & turnPlace; place != atReading && place != atRest && l.back(was) {
 		go l.readOn() // ends with the connection, or when another goroutine takes over
 	}
 }
@@ -109,6 +117,8 @@ func (l *link) look() {
 		if t.state.Load() == now || t.armed.Swap(true) {
 			return
 		}
+	} else if now == t.seen && now&turnPlace == atRest {
+		l.wakeResting()
 	} else if now == t.seen {
 		l.takeOver(now)
 	}
@@ -116,12 +126,15 @@ func (l *link) look() {
 	t.timer.Reset(watchTime)
 }
 
-// nudge is called by a goroutine that is about to wait for what the peer sends. It may be the reading one: then another
-// must take over.
+// nudge is called by a goroutine that is about to wait for what the peer sends: somebody must read. It may be the reading
+// one that runs a handler: then another must take over.
 func (l *link) nudge() {
-	if was := l.turn.state.Load(); was&turnPlace == atHandler {
+	switch was := l.turn.state.Load(); was & turnPlace {
+	case atHandler:
 		runtime.Gosched()
 		l.takeOver(was)
+	case atRest:
+		l.wakeResting()
 	}
 }
 
@@ -129,8 +142,13 @@ func (l *link) nudge() {
 type batch struct {
 	answers int   // bytes of answers, with their headers
 	spent   int64 // nanoseconds in handlers, about
-	runs    uint  // ever
-	notes   bool  // this goroutine is the one that handles notifications
+	results int   // that calls got
+	asked   bool  // the peer has asked for something
+
+	runs   uint  // ever
+	notes  bool  // this goroutine is the one that handles notifications
+	serial int   // batches in a row of one result and nothing else
+	caller *call // whose caller is the one who reads; or nil
 }
 
 // sample tells whether to time the next run.
@@ -148,7 +166,16 @@ func (b *batch) add(bytes int, p *pace) bool {
 
 // endBatch is called before the reading goroutine waits for more. It tells whether this is that goroutine still.
 func (l *link) endBatch() (reading bool) {
+	if l.batch.caller != nil {
+		return true
+	}
 	l.endNotes()
+	if l.batch.results != 1 || l.batch.asked {
+		l.batch.serial = 0
+	} else if l.batch.serial++; l.batch.serial < serialCalls {
+		runtime.Gosched() // who got the result may make the next call before this goroutine looks in vain for more
+	}
+	l.batch.results, l.batch.asked = 0, false
 	return l.batch.answers == 0 || l.flushHere()
 }
 

@@ -253,6 +253,7 @@ func (l *link) close(why closing) (first bool, err error) {
 	l.mu.Unlock()
 
 	l.done.happen()
+	l.wakeResting()
 	l.beats.stop()
 	if timer != nil && !why.graceful {
 		timer.Stop()

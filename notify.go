@@ -65,8 +65,11 @@ func (l *link) onNotification(h header) error {
 
 // servesNoteHere tells whether n can be handled on the goroutine that reads. If so, others wait until endNotes.
 func (l *link) servesNoteHere(n *note) bool {
-	if !n.past.pace.trusted() || l.batch.notes {
-		return l.batch.notes && n.past.pace.trusted()
+	if !n.past.pace.trusted() || l.batch.caller != nil {
+		return false
+	}
+	if l.batch.notes {
+		return true
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()

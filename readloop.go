@@ -143,6 +143,12 @@ func (l *link) readMessages() error {
 			if !l.endBatch() {
 				return errTakenOver
 			}
+			if l.batch.serial >= serialCalls && l.batch.caller == nil {
+				if err = l.letCallersRead(); err != nil {
+					return err
+				}
+				continue
+			}
 			l.r.idleTimeout = l.idleTimeout()
 			h, err = l.r.next()
 		}
@@ -150,29 +156,39 @@ func (l *link) readMessages() error {
 			return err
 		}
 		switch h.t {
-		case MsgTypeSingleReq:
-			err = l.onRequest(h)
 		case MsgTypeSingleRes, MsgTypeStreamRes, MsgTypeErrorRes, MsgTypeRetryRes:
-			err = l.onResult(h)
-		case MsgTypeNotification:
-			err = l.onNotification(h)
-		case MsgTypeStreamReq:
-			err = l.onStreamRequest(h)
-		case MsgTypeStreamReqPart:
-			err = l.onStreamPart(h)
+			if err = l.onResult(h); err == nil && l.batch.caller != nil && len(l.batch.caller.done) > 0 {
+				return errServed
+			}
 		case MsgTypeHeartbeat:
 			l.onHeartbeat(h)
-			if l.r.idle() { // as where little else is to come
+			if l.r.idle() && l.batch.caller == nil { // as where little else is to come
 				err = l.readAfresh()
 			}
 		case MsgTypeProtocolError:
 			err = &peerError{h.size}
 		default:
-			err = errMalformed
+			l.batch.asked = true
+			err = l.onAsked(h)
 		}
 		if err != nil {
 			return err
 		}
 	}
 	return io.EOF
+}
+
+// onAsked takes a message by which the peer wants something of us.
+func (l *link) onAsked(h header) error {
+	switch h.t {
+	case MsgTypeSingleReq:
+		return l.onRequest(h)
+	case MsgTypeNotification:
+		return l.onNotification(h)
+	case MsgTypeStreamReq:
+		return l.onStreamRequest(h)
+	case MsgTypeStreamReqPart:
+		return l.onStreamPart(h)
+	}
+	return errMalformed
 }

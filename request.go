@@ -158,7 +158,11 @@ func (l *link) roundTrip(ctx context.Context, op string, payload []byte) (res Re
 		err = l.send(ctx, &m)
 	}
 	if err == nil {
-		l.nudge()
+		if ctx.Done() == nil && l.claimTurn() {
+			l.readFor(c)
+		} else {
+			l.nudge()
+		}
 		select {
 		case out := <-c.done:
 			l.spare.Put(c)
@@ -215,6 +219,7 @@ func (l *link) onResult(h header) error {
 		c.fail(ErrUnexpectedStreamingRes)
 	case c.done != nil:
 		c.done <- outcome{res: res}
+		l.batch.results++
 	case h.t == MsgTypeErrorRes || h.t == MsgTypeRetryRes:
 		failure := res // so that only a failure costs an allocation
 		c.over(&failure)
@@ -247,6 +252,7 @@ func (s *Sock) SendRequest(r *Request, reschan chan Response) error {
 	if err != nil {
 		return err
 	}
+	l.nudge()
 	err = l.send(context.Background(), &message{t: r.MsgType, id: id, name: r.Op, payload: r.Data})
 	if err != nil && l.take(id) == nil {
 		return nil // the connection ended, and reschan has been told

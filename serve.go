@@ -163,7 +163,7 @@ func (l *link) failure(id msgID, err error) *message {
 
 // servesHere tells whether the handler of r can run on the goroutine that reads, and if so counts it as running.
 func (l *link) servesHere(r *servedRequest) bool {
-	if !r.past.pace.trusted() || l.w.overfull() {
+	if !r.past.pace.trusted() || l.w.overfull() || l.batch.caller != nil {
 		return false
 	}
 	l.mu.Lock()

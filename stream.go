@@ -220,6 +220,7 @@ func (l *link) openStream(ctx context.Context, op string, results chan Response)
 		st.cancel()
 		return nil, err
 	}
+	l.nudge()
 	st.setWindow(l.peerSaid().credit) // or onHello does, if the hello comes after that
 	return st, nil
 }
