@@ -2,6 +2,7 @@ package gotalk
 
 import (
 	"context"
+	"slices"
 	"time"
 )
 
@@ -140,13 +141,18 @@ func (l *link) onResultPart(h header, c *call) (payload []byte, whole bool, err 
 	total := uint64(len(a.b)) + uint64(h.size)
 	switch {
 	case h.size == 0:
+		l.split.lastResult = len(a.b)
 		return a.b, true, nil
 	case total > uint64(l.limits.MaxPayload):
 		l.postCancel(h.id)
 		l.giveUp(h.id, c, tooLarge("result", uint32(min(total, maxSize)), l.limits.MaxPayload), false)
 		return nil, false, l.r.skip(h.size)
 	}
-	if a.b, err = l.r.appendPayload(a.b, h.size, 0); err != nil {
+	expect := l.split.lastResult // most likely this one is of the same kind
+	if total > uint64(expect) {
+		expect = 2 * len(a.b)
+	}
+	if a.b, err = l.r.appendPayload(a.b, h.size, expect); err != nil {
 		return nil, false, err
 	}
 	if !a.paid && len(a.b) >= streamWindow/2 {
@@ -171,32 +177,37 @@ func (r *msgReader) appendPayload(p []byte, size uint32, expect int) ([]byte, er
 	have := min(r.to-r.from, int(size))
 	r.large = size >= largePayload && have < int(size)
 	end := len(p) + int(size)
-	p = withRoom(p, have, end, expect)
-	p = append(p, r.buf[r.from:r.from+have]...)
+	expect = max(expect, end)
+	p = append(withRoom(p, have, expect), r.buf[r.from:r.from+have]...)
 	r.from += have
+	if len(p) < end {
+		r.onWait()
+	}
 	for step := len(p); len(p) < end; {
 		if len(p) >= step {
 			step = len(p) + payloadStep
 			r.arm(r.timeout)
 		}
-		p = withRoom(p, 1, end, expect)
-		n, err := r.read(p[len(p):min(cap(p), end)])
-		p = p[:len(p)+n]
+		p = withRoom(p, 1, expect)
+		room := p[len(p):min(cap(p), end+headerAhead)]
+		n, err := r.read(room)
 		if err != nil {
 			return nil, inPayload(err)
 		}
+		if over := len(p) + n - end; over > 0 { // the beginning of the next message came along
+			n -= over
+			r.from, r.to = 0, copy(r.buf, room[n:n+over])
+		}
+		p = p[:len(p)+n]
 	}
 	return p, nil
 }
 
-// withRoom returns p with room for at least n bytes that are there, and for others that may come, up to end or what is expected.
-func withRoom(p []byte, n, end, expect int) []byte {
+// withRoom returns p with room for at least n bytes that are there, and for others that may come.
+func withRoom(p []byte, n, expect int) []byte {
 	if n <= cap(p)-len(p) {
 		return p
 	}
 	have := len(p) + n
-	if expect < end {
-		expect = max(end, 2*len(p))
-	}
-	return append(make([]byte, 0, min(expect, max(4*have, have+payloadStep))), p...)
+	return slices.Grow(p, min(expect, max(4*have, have+payloadStep))-len(p))
 }
