@@ -24,3 +24,11 @@ func Held(s *Sock) (calls, streams int, feedBytes int64) {
 
 // Reserve is the first thing that Send does: it takes credit for n bytes.
 func (st *Stream) Reserve(n int64) error { return st.reserve(n) }
+
+// HeldParts says how many requests of which not all has come the connection in use holds, or their bytes.
+func HeldParts(s *Sock) int64 {
+	l := s.link.Load()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return max(int64(len(l.split.partials)), l.split.bytes.Load())
+}
