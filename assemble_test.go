@@ -38,7 +38,8 @@ func splitHandlers() *gotalk.Handlers {
 }
 
 // joining serves h in virtual time to a peer that has said hello with those keys.
-func joining(t *testing.T, h *gotalk.Handlers, limits *gotalk.Limits, keys string, test func(t *testing.T, s *testServer, p *peer)) {
+func joining(t *testing.T, h *gotalk.Handlers, limits *gotalk.Limits, keys string,
+	test func(t *testing.T, s *testServer, p *peer)) {
 	synctest.Test(t, func(t *testing.T) {
 		s := serveInMemory(t, h, limits)
 		p := s.peer()
@@ -312,9 +313,10 @@ func TestRequestsThatNeverEnd(t *testing.T) {
 		limits  gotalk.Limits
 		holds   int64
 	}{
-		"large":         {n: 200, size: mib / 2, holds: 48 * mib},
-		"announced":     {n: 200, size: mib / 2, meta: `{"size":16000000}`, holds: 48 * mib},
-		"empty":         {n: 3000, meta: `{"size":1000000,"timeout_ms":1e9}`, limits: gotalk.Limits{MaxPendingBytes: mib, MaxPayload: mib}, holds: 2 * mib},
+		"large":     {n: 200, size: mib / 2, holds: 48 * mib},
+		"announced": {n: 200, size: mib / 2, meta: `{"size":16000000}`, holds: 48 * mib},
+		"empty": {n: 3000, meta: `{"size":1000000,"timeout_ms":1e9}`, limits: gotalk.Limits{MaxPendingBytes: mib, MaxPayload: mib},
+			holds: 2 * mib},
 		"little room":   {n: 100, size: 100_000, limits: gotalk.Limits{MaxPendingBytes: mib, MaxPayload: mib}, holds: 2 * mib},
 		"few at a time": {n: 100, size: 1000, limits: gotalk.Limits{BufferRequests: 10}, holds: mib},
 	} {
