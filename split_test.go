@@ -329,6 +329,7 @@ func TestLargeRequestIsCancelled(t *testing.T) {
 		require.LessOrEqual(t, heard, 5)
 		p.say(failed(id0, "canceled", "late"))
 		p.hearsNothingMore(c)
+		synctest.Wait()
 		require.Equal(t, gotalk.Stats{Connections: 1}, c.Stats())
 	})
 }
