@@ -69,9 +69,11 @@ func (l *link) onCancel(id msgID) {
 	}
 	c := q.calls[id]
 	l.mu.Unlock()
-	if c != nil {
+	switch {
+	case c != nil:
 		c.cancel()
-	} else {
+	case l.cancelPartial(id), l.cancelResult(id):
+	default:
 		l.cancelStream(id)
 	}
 }

@@ -346,7 +346,7 @@ func TestOldPeerSeesNoContexts(t *testing.T) {
 			c.NoExtensions = off
 			p := connectInMemory(t, c, nil)
 			if !off {
-				p.hearsAll(notification("gotalk:hello", `{"cancel":1,"credit":262144,"error":1,"goaway":1,"meta":1}`))
+				p.hearsAll(notification("gotalk:hello", `{"cancel":1,"credit":262144,"error":1,"goaway":1,"meta":1,"split":131072}`))
 			}
 			start := time.Now()
 			for i, want := range []error{context.Canceled, context.DeadlineExceeded} {
@@ -375,7 +375,7 @@ func TestPeerIsToldOfCancel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := quietSock(nil)
 		p := connectInMemory(t, c, nil)
-		p.hearsAll(notification("gotalk:hello", `{"cancel":1,"credit":262144,"error":1,"goaway":1,"meta":1}`))
+		p.hearsAll(notification("gotalk:hello", `{"cancel":1,"credit":262144,"error":1,"goaway":1,"meta":1,"split":131072}`))
 		p.say(notification("gotalk:hello", `{"cancel":1,"meta":1}`))
 		synctest.Wait()
 		id := func(n uint32) string { return string(gotalk.FormatRequestID(n)) }

@@ -8,8 +8,8 @@ import (
 
 // Errors that a call or Sock.Read returns; test for them with errors.Is.
 var (
-	// ErrUnexpectedStreamingRes is what BufferRequest and Request return when the operation answers with a stream;
-	// use StreamRequest for it.
+	// ErrUnexpectedStreamingRes is what BufferRequest and Request return when the operation of a peer of gotalk 1.x
+	// answers with a stream; use StreamRequest for it. The parts that another peer answers with are put together.
 	ErrUnexpectedStreamingRes = errors.New("unexpected streaming response")
 
 	// ErrSockClosed is returned by everything that needs an open connection when there is none: before Connect, after

@@ -467,6 +467,12 @@ func ExampleNewLimits() {
 	h.HandleBufferRequest("size", func(_ *gotalk.Sock, _ string, payload []byte) ([]byte, error) {
 		return fmt.Append(nil, len(payload)), nil
 	})
+	h.HandleStreamRequest("sizes", func(_ *gotalk.Sock, _ string, parts chan []byte, out io.WriteCloser) error {
+		for part := range parts {
+			fmt.Fprint(out, len(part))
+		}
+		return nil
+	})
 	limits := gotalk.NewLimits(1, 0)
 	limits.MaxPayload = 100
 
@@ -477,7 +483,7 @@ func ExampleNewLimits() {
 	fmt.Println(string(result), err)
 	_, err = s.BufferRequest("size", make([]byte, 101))
 	fmt.Println(err != nil)
-	request, results := s.StreamRequest("size")
+	request, results := s.StreamRequest("sizes")
 	if err := request.Write(nil); err != nil {
 		log.Fatal(err)
 	}

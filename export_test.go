@@ -40,3 +40,11 @@ func Frames(conn net.Conn) (r io.Reader, written func()) {
 		}
 	}
 }
+
+// HeldParts says how many requests of which not all has come the connection in use holds, or their bytes.
+func HeldParts(s *Sock) int64 {
+	l := s.link.Load()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return max(int64(len(l.split.partials)), l.split.bytes.Load())
+}

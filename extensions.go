@@ -32,6 +32,7 @@ type hello struct {
 	goaway bool  // acts on goaway
 	join   bool  // header, payload and whole messages may share a WebSocket message
 	meta   bool  // reads meta
+	split  int64 // puts large payloads together, and likes parts of this size; 0 if it does not
 }
 
 // ourHello makes the message that says what we understand.
@@ -40,7 +41,7 @@ func (l *link) ourHello() *message {
 	if l.w.framing != unframed {
 		join = `"join":1,`
 	}
-	text := fmt.Sprintf(`{"cancel":1,"credit":%d,"error":1,"goaway":1,%s"meta":1}`, streamWindow, join)
+	text := fmt.Sprintf(`{"cancel":1,"credit":%d,"error":1,"goaway":1,%s"meta":1,"split":%d}`, streamWindow, join, ourPart)
 	return &message{t: MsgTypeNotification, name: helloName, payload: []byte(text)}
 }
 
@@ -51,8 +52,10 @@ func parseHello(payload []byte) (*hello, error) {
 	}
 	said := func(key string) bool { return keys[key] != nil }
 	h := &hello{cancel: said("cancel"), errors: said("error"), goaway: said("goaway"), join: said("join"), meta: said("meta")}
-	if said("credit") && (json.Unmarshal(keys["credit"], &h.credit) != nil || h.credit < 1) {
-		return nil, errMalformed
+	for key, n := range map[string]*int64{"credit": &h.credit, "split": &h.split} {
+		if said(key) && (json.Unmarshal(keys[key], n) != nil || *n < 1) {
+			return nil, errMalformed
+		}
 	}
 	return h, nil
 }
@@ -191,6 +194,8 @@ func (l *link) beginWindows(size int64) {
 type requestMeta struct {
 	id      msgID
 	timeout time.Duration     // 0 when there is none
+	sized   bool              // it is a single request that comes in parts
+	bytes   int               // which it has in all, if it is sized
 	values  map[string]string // nil when there are none
 	size    int               // of the memory that values take, about
 }
@@ -198,7 +203,10 @@ type requestMeta struct {
 // valueOverhead is about what an entry of a map of strings takes beside their bytes.
 const valueOverhead = 64
 
-const timeoutKey = "timeout_ms"
+const (
+	timeoutKey = "timeout_ms"
+	sizeKey    = "size" // as a number; as text it is the program's own
+)
 
 // onMeta takes what belongs to the request that follows.
 func (l *link) onMeta(payload []byte) error {
@@ -209,12 +217,14 @@ func (l *link) onMeta(payload []byte) error {
 	m := requestMeta{id: msgID(payload[:len(msgID{})])}
 	for key, raw := range fields {
 		var text string
-		var ms *float64
+		var n *float64
 		switch {
 		case key == timeoutKey:
-			if json.Unmarshal(raw, &ms) == nil && ms != nil && *ms >= 0 {
-				m.timeout = max(1, time.Duration(min(*ms, maxSize)*float64(time.Millisecond)))
+			if json.Unmarshal(raw, &n) == nil && n != nil && *n >= 0 {
+				m.timeout = max(1, time.Duration(min(*n, maxSize)*float64(time.Millisecond)))
 			}
+		case key == sizeKey && json.Unmarshal(raw, &n) == nil && n != nil:
+			m.sized, m.bytes = true, int(min(max(*n, 0), maxSize))
 		case json.Unmarshal(raw, &text) == nil:
 			if m.values == nil {
 				m.values = map[string]string{}
@@ -232,18 +242,18 @@ func (l *link) takeMeta(id msgID) (m requestMeta) {
 	if l.meta.id == id {
 		m = l.meta
 	}
-	if l.meta.timeout != 0 || l.meta.values != nil {
+	if l.meta.timeout != 0 || l.meta.values != nil || l.meta.sized {
 		l.meta = requestMeta{}
 	}
 	return m
 }
 
 // metaFor makes the message that goes before a request made with ctx, or nil if there is nothing to say or the peer does
-// not listen.
-func (l *link) metaFor(ctx context.Context, id msgID) (*message, error) {
+// not listen. size is that of a payload that leaves in parts, otherwise 0.
+func (l *link) metaFor(ctx context.Context, id msgID, size int) (*message, error) {
 	deadline, limited := ctx.Deadline()
 	values, _ := ctx.Value(outgoingMeta{}).(map[string]string)
-	if !limited && len(values) == 0 || !l.awaitHello(ctx).meta {
+	if !limited && len(values) == 0 && size == 0 || !l.awaitHello(ctx).meta {
 		return nil, nil
 	}
 	payload := append(make([]byte, 0, 64), id[:]...)
@@ -255,11 +265,11 @@ func (l *link) metaFor(ctx context.Context, id msgID) (*message, error) {
 		}
 		ms = max(1, ms)
 	}
-	if len(values) == 0 {
+	if len(values) == 0 && size == 0 {
 		payload = strconv.AppendInt(append(payload, `{"`+timeoutKey+`":`...), ms, 10)
 		payload = append(payload, '}')
 	} else {
-		fields := make(map[string]any, len(values)+1)
+		fields := make(map[string]any, len(values)+2)
 		for k, v := range values {
 			fields[k] = v
 		}
@@ -267,7 +277,10 @@ func (l *link) metaFor(ctx context.Context, id msgID) (*message, error) {
 		if limited {
 			fields[timeoutKey] = ms
 		}
-		b, _ := json.Marshal(fields) // of strings and a number: cannot fail
+		if size > 0 {
+			fields[sizeKey] = size
+		}
+		b, _ := json.Marshal(fields) // of strings and numbers: cannot fail
 		payload = append(payload, b...)
 	}
 	if len(payload) > maxExtensionSize {

@@ -51,7 +51,7 @@ func (b *browser) hear() string {
 }
 
 // ourHello is what this side says on a WebSocket.
-const ourHello = `{"cancel":1,"credit":262144,"error":1,"goaway":1,"join":1,"meta":1}`
+const ourHello = `{"cancel":1,"credit":262144,"error":1,"goaway":1,"join":1,"meta":1,"split":131072}`
 
 func notification(name, payload string) string {
 	return fmt.Sprintf("n%03x%s%08x%s", len(name), name, len(payload), payload)
@@ -124,7 +124,7 @@ func TestLimitIsARetryForPeersThatSaidHello(t *testing.T) {
 	require.Equal(t, "E000100000012", b.hear(), "an old gotalk.js does not know retry results")
 	require.Equal(t, "request rate limit", b.hear())
 	b.say(notification("gotalk:hello", `{}`))
-	require.Equal(t, "n00cgotalk:hello00000043", b.hear())
+	require.Equal(t, "n00cgotalk:hello00000052", b.hear())
 	require.Equal(t, ourHello, b.hear(), "in two messages: this peer did not ask for joined ones")
 	b.say("r0002004echo00000000")
 	require.Equal(t, "e0002", b.hear()[:5])

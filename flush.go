@@ -12,6 +12,7 @@ import (
 type segment struct {
 	buf    *buffer
 	lent   []byte
+	given  bool // lent is nobody's when it is written
 	joined bool // lent belongs to the frame of the buffer before it
 }
 
@@ -47,6 +48,18 @@ func (w *msgWriter) waitLocked(ctx context.Context) error {
 	}
 }
 
+// awaitWritten waits until all is written up to end, or nothing can be any more, but not longer than ctx lasts.
+func (w *msgWriter) awaitWritten(ctx context.Context, end int64) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for w.written < end && w.failed == nil {
+		if err := w.waitLocked(ctx); err != nil {
+			return err
+		}
+	}
+	return nil // a failure is what the next message meets
+}
+
 func (w *msgWriter) wakeLocked() {
 	if w.wake != nil {
 		close(w.wake)
@@ -79,6 +92,9 @@ func (w *msgWriter) flush() {
 			if s.buf != nil && cap(s.buf.b) <= keepBuffer {
 				s.buf.b = s.buf.b[:0]
 				buffers.Put(s.buf)
+			}
+			if s.given {
+				freePart(s.lent)
 			}
 			taken[i] = segment{}
 		}

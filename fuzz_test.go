@@ -131,6 +131,8 @@ var conversations = []string{
 	"Raaaa00000000", "eaaaa0000000100000000", "Eaaaa00000002no", "f00000003", "raaaa004json00000002{}", "saaaa003all00000000saaaa003all00000000",
 	"saaaa005panic00000000", "raaaa004nopeffffffff", "x000000000000", "n00cgotalk:hello00000002{}",
 	`n00cgotalk:hello0000001b{"cancel":1,"meta":1,"e":1}n00bgotalk:meta00000014aaaa{"timeout_ms":1}raaaa004wait00000002{}n00dgotalk:cancel00000004aaaa`,
+	`n00cgotalk:hello0000000b{"split":9}n00bgotalk:meta0000000faaaa{"size":10}saaaa004echo00000004ten_paaaa00000006bytes!paaaa00000000`,
+	`n00cgotalk:hello00000002{}` + "S\x00\x00\x00\x0000000004ten_S\x00\x00\x00\x0000000006bytes!S\x00\x00\x00\x0000000000",
 	"paaaa00000000", "raaaa000",
 }
 

@@ -129,7 +129,7 @@ func (l *link) closeNow() {
 
 // idleLocked tells whether nothing that the peer asked for is under way.
 func (l *link) idleLocked() bool {
-	return l.queue.running == 0 && len(l.queue.waiting) == 0 && l.running == 0 && !l.notes.serving
+	return l.queue.running == 0 && len(l.queue.waiting) == 0 && len(l.split.partials) == 0 && l.running == 0 && !l.notes.serving
 }
 
 // finished is called after each handler has ended and its reply is written.

@@ -89,6 +89,14 @@
 // sent, the connection is not read on until there is room, which the peer's own writes notice in time. Nothing that a peer
 // claims takes memory before it is sent.
 //
+// # Large payloads
+//
+// A request or result that is larger than the peer likes to get in one message, 128 KiB for this package, leaves in parts,
+// between which other messages pass. The peer puts it together before a handler or caller sees it. Of those that are made
+// at the same time on one connection four of up to 1 MiB are on their way and one that is larger; others wait for their turn.
+// Notifications leave whole, and so does all that goes to a peer that does not know of this, such as gotalk 1.x: there other
+// messages wait behind a large one.
+//
 // # Closing
 //
 // [Sock.Close] ends a connection at once, [Sock.Shutdown] and [Server.Shutdown] when what is under way is answered.

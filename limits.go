@@ -31,8 +31,8 @@ type Limits struct {
 	BufferMinWait, BufferMaxWait time.Duration
 	StreamMinWait, StreamMaxWait time.Duration
 
-	// MaxPayload is the largest payload in bytes that is received. A larger request is answered with an error, a larger
-	// result ends its call with ErrPayloadTooLarge, a larger notification is dropped and logged. 0 means 16 MiB.
+	// MaxPayload is the largest payload in bytes that is received, in parts or whole. A larger request is answered with an
+	// error, a larger result ends its call with ErrPayloadTooLarge, a larger notification is dropped and logged. 0 means 16 MiB.
 	MaxPayload uint32
 
 	// MaxHandlers is how many single requests are handled at the same time, 4096 when 0. As many again may wait for
@@ -45,7 +45,8 @@ type Limits struct {
 
 	// MaxPendingBytes bounds the memory of requests, notifications and stream parts that were received and not yet
 	// handled, in the same way: when it is reached, reading stops, or where a call is under way goes on to twice as much
-	// and one more payload. 0 means 32 MiB. Requests and notifications are counted apart from stream parts.
+	// and one more payload. 0 means 32 MiB. Requests and notifications are counted apart from stream parts, and so are
+	// requests of which not all has come: beyond this bound and one more payload the latest is refused with a retry result.
 	// The metadata of streams that are under way together is bounded by it too: one whose metadata is too much is refused.
 	MaxPendingBytes int
 

@@ -61,6 +61,7 @@ type link struct {
 	feedBytes    atomic.Int64              // stream parts received and not yet consumed
 	beats        beats
 	turn         turn
+	split        splitState
 	spare        sync.Pool // calls that are over, to be used again
 
 	mu          sync.Mutex

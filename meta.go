@@ -10,7 +10,8 @@ type incomingMeta struct{} // key of the metadata that came with the request a c
 
 // WithMeta returns a context with which calls send metadata along: texts by name, in all at most 16 KiB, that the peer's
 // handler finds with MetaFrom. They are added to what ctx has. A peer of gotalk 1.x gets none of it, nor do handlers of
-// notifications. The name "timeout_ms" is taken: it carries the context's deadline.
+// notifications. The name "timeout_ms" is taken: it carries the context's deadline. A large request with
+// metadata named "size" leaves whole, as its parts would need that name.
 func WithMeta(ctx context.Context, meta map[string]string) context.Context {
 	old, _ := ctx.Value(outgoingMeta{}).(map[string]string)
 	all := make(map[string]string, len(old)+len(meta))

@@ -99,6 +99,7 @@ func (l *link) readOn() {
 // readOver closes the link when reading has ended with err, and returns what Sock.Read returns.
 func (l *link) readOver(err error) error {
 	l.r.arm(0)
+	l.forgetPartials()
 	why := closing{code: noProtocolError}
 	var peerSays *peerError
 	switch {

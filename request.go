@@ -31,6 +31,7 @@ type call struct {
 	in        *inbox       // of SendRequest and streams
 	stream    *Stream      // if it is one
 	streaming bool         // more than one result may come
+	parts     *assembly    // of a single result, if it comes in parts
 }
 
 // outcome is how a call ended.
@@ -134,6 +135,7 @@ func (l *link) takeLocked(id msgID) *call {
 		return nil
 	}
 	delete(l.calls, id)
+	c.parts = nil
 	if !c.streaming {
 		l.plainCalls--
 	}
@@ -154,10 +156,7 @@ func (l *link) roundTrip(ctx context.Context, op string, payload []byte) (res Re
 		return Response{}, false, err
 	}
 	m := message{t: MsgTypeSingleReq, id: id, name: op, payload: payload}
-	if m.before, err = l.metaFor(ctx, id); err == nil {
-		err = l.send(ctx, &m)
-	}
-	if err == nil {
+	if err = l.sendRequest(ctx, c, &m); err == nil {
 		if ctx.Done() == nil && l.claimTurn() {
 			l.readFor(c)
 		} else {
@@ -194,7 +193,17 @@ func (l *link) onResult(h header) error {
 		l.giveUp(h.id, c, tooLarge("result", h.size, l.limits.MaxPayload), false)
 		return l.r.skip(h.size)
 	}
-	payload, err := l.r.payload(h.size)
+	var payload []byte
+	var err error
+	if h.t == MsgTypeStreamRes && last && !c.streaming && l.hello.Load() != nil {
+		var whole bool
+		if payload, whole, err = l.onResultPart(h, c); err == nil && !whole {
+			return nil
+		}
+		h.t = MsgTypeSingleRes
+	} else {
+		payload, err = l.r.payload(h.size)
+	}
 	if err != nil {
 		return err
 	}
@@ -253,7 +262,12 @@ func (s *Sock) SendRequest(r *Request, reschan chan Response) error {
 		return err
 	}
 	l.nudge()
-	err = l.send(context.Background(), &message{t: r.MsgType, id: id, name: r.Op, payload: r.Data})
+	m := &message{t: r.MsgType, id: id, name: r.Op, payload: r.Data}
+	if c.streaming {
+		err = l.send(context.Background(), m)
+	} else {
+		err = l.sendRequest(context.Background(), c, m)
+	}
 	if err != nil && l.take(id) == nil {
 		return nil // the connection ended, and reschan has been told
 	}

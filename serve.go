@@ -95,46 +95,54 @@ type requestQueue struct {
 func (l *link) onRequest(h header) error {
 	handlers := l.sock.handlers()
 	e, around, meta := handlers.findRequest(h.name), handlers.interceptors(), l.takeMeta(h.id)
+	if !l.admit(h.id, h.name, e, h.size) {
+		return l.r.skip(h.size)
+	}
+	r := servedRequest{id: h.id, op: e.name, fn: e.fn, past: e.past}
+	if e.fn.withCtx != nil || len(around) > 0 || meta.timeout > 0 {
+		r.call = l.newServedCall(e.name, h.size, meta, around)
+	}
+	payload, err := l.r.payload(h.size)
+	if err != nil {
+		return err // which ends the link, and with it the call
+	}
+	if payload == nil {
+		payload = []byte{}
+	}
+	r.payload = payload
+	if l.servesHere(&r) {
+		if !l.serveRequest(&r, true) {
+			return errTakenOver
+		}
+		return nil
+	}
+	l.enqueue(r)
+	return nil
+}
+
+// admit tells whether a single request for the handler e can be taken. If not, it is answered.
+func (l *link) admit(id msgID, name []byte, e entry[requestFunc], size uint32) bool {
 	l.mu.Lock()
 	stopping, told := l.stopping, l.told
-	full := l.queue.accepted >= l.limits.BufferRequests
+	full := l.queue.accepted+uint32(len(l.split.partials)) >= l.limits.BufferRequests
 	full = full || l.crowdedLocked() // read on only because of a call of ours: then there is no room to wait in
 	l.mu.Unlock()
 	full = full || l.pendingBytes.Load() > int64(l.limits.MaxPendingBytes)
 	switch {
 	case told: // the request has crossed our goaway: wherever it goes next is not to be waited for
-		l.refuse(h.id, 0, textShuttingDown)
+		l.refuse(id, 0, textShuttingDown)
 	case stopping:
-		l.refuse(h.id, l.limits.bufferWait(), textShuttingDown)
+		l.refuse(id, l.limits.bufferWait(), textShuttingDown)
 	case full:
-		l.refuse(h.id, l.limits.bufferWait(), textRateLimit)
+		l.refuse(id, l.limits.bufferWait(), textRateLimit)
 	case e.fn.isNil():
-		l.post(l.errorResult(h.id, unknownOp(h.name)))
-	case h.size > l.limits.MaxPayload:
-		l.post(l.errorResult(h.id, tooLarge("request", h.size, l.limits.MaxPayload)))
+		l.post(l.errorResult(id, unknownOp(name)))
+	case size > l.limits.MaxPayload:
+		l.post(l.errorResult(id, tooLarge("request", size, l.limits.MaxPayload)))
 	default:
-		r := servedRequest{id: h.id, op: e.name, fn: e.fn, past: e.past}
-		if e.fn.withCtx != nil || len(around) > 0 || meta.timeout > 0 {
-			r.call = l.newServedCall(e.name, h.size, meta, around)
-		}
-		payload, err := l.r.payload(h.size)
-		if err != nil {
-			return err // which ends the link, and with it the call
-		}
-		if payload == nil {
-			payload = []byte{}
-		}
-		r.payload = payload
-		if l.servesHere(&r) {
-			if !l.serveRequest(&r, true) {
-				return errTakenOver
-			}
-			return nil
-		}
-		l.enqueue(r)
-		return nil
+		return true
 	}
-	return l.r.skip(h.size)
+	return false
 }
 
 func unknownOp(name []byte) error {
@@ -457,7 +465,7 @@ func (l *link) answerHere(r *servedRequest, m *message, was uint64) (reading boo
 
 // reply writes the result of a handler.
 func (l *link) reply(m *message, op string) {
-	err := l.send(context.Background(), m)
+	err := l.sendResult(m)
 	if err != nil && m.t == MsgTypeSingleRes && uint64(len(m.payload)) > maxSize {
 		err = l.send(context.Background(), l.errorResult(m.id, err))
 	}

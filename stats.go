@@ -40,7 +40,7 @@ func (l *link) stats() Stats {
 		RequestsRunning: l.queue.running,
 		RequestsWaiting: len(l.queue.waiting),
 		StreamsServed:   l.running,
-		PendingBytes:    l.pendingBytes.Load() + l.feedBytes.Load(),
+		PendingBytes:    l.pendingBytes.Load() + l.split.bytes.Load() + l.feedBytes.Load(),
 		CallsPending:    len(l.calls),
 		UnsentBytes:     l.w.unsent.Load(),
 	}

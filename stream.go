@@ -77,7 +77,7 @@ func (s *Sock) beginStream(ctx context.Context, op string) (*Stream, error) {
 		return nil, err
 	}
 	l := st.link
-	meta, err := l.metaFor(ctx, st.in.id)
+	meta, err := l.metaFor(ctx, st.in.id, 0)
 	if err == nil {
 		st.setBegun(true)
 		err = l.send(ctx, &message{t: MsgTypeStreamReq, id: st.in.id, name: op, before: meta})

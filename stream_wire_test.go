@@ -18,7 +18,7 @@ import (
 const (
 	window = 256 << 10
 
-	helloTCP = `{"cancel":1,"credit":262144,"error":1,"goaway":1,"meta":1}` // what this side says without a WebSocket
+	helloTCP = `{"cancel":1,"credit":262144,"error":1,"goaway":1,"meta":1,"split":131072}` // what this side says without a WebSocket
 
 	id0, id1 = "\x00\x00\x00\x00", "\x01\x00\x00\x00" // of a Sock's first calls
 )

@@ -118,13 +118,17 @@ func (l *link) onStreamRequest(h header) error {
 	handlers := l.sock.handlers()
 	fn, op := handlers.findStream(h.name)
 	meta := l.takeMeta(h.id)
+	single := entry[requestFunc]{}
+	if meta.sized || fn.none() && l.hello.Load() != nil {
+		single = handlers.findRequest(h.name)
+	}
 	limit := l.limits.StreamRequests
 	if limit == 0 && fn.new != nil {
 		limit = defaultStreams
 	}
 	l.mu.Lock()
 	old := l.streams[h.id]
-	active := old != nil && !old.over.Load()
+	active := old != nil && !old.over.Load() || l.split.partials[h.id] != nil
 	if old != nil && !active {
 		delete(l.streams, h.id) // its handler has ended the result but not returned yet
 	}
@@ -137,6 +141,8 @@ func (l *link) onStreamRequest(h header) error {
 	switch {
 	case active: // two requests with one id: no result could be told from the other's
 		return errMalformed
+	case meta.sized || !single.fn.isNil():
+		return l.onSplitRequest(h, single, handlers.interceptors(), meta)
 	case limit == 0:
 		l.post(l.errorResult(h.id, NewError(CodeUnimplemented, textNoStreams)))
 	case stopping:
@@ -206,6 +212,9 @@ func (l *link) requestContext(meta requestMeta) (context.Context, context.Cancel
 
 // onStreamPart takes a later part of a streaming request.
 func (l *link) onStreamPart(h header) error {
+	if p := l.split.partials[h.id]; p != nil {
+		return l.onRequestPart(h, p)
+	}
 	l.mu.Lock()
 	st := l.streams[h.id]
 	// Parts of a stream that is over may still be on their way. A peer of ours can be trusted not to make them up; of an

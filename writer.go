@@ -26,8 +26,11 @@ type message struct {
 	wait    uint32 // a heartbeat's load
 	size    uint32 // a heartbeat's time or a protocol error's code; otherwise the payload's size is taken
 	payload []byte
+	given   bool     // payload is the writer's now, which puts it back into parts
 	before  *message // goes out just before, in the same write; it is small
+	after   *message // goes out just behind, in the same write; it is small
 	queued  bool     // set when it was appended, so that the peer may get it
+	end     int64    // where it ends in all that the writer writes, when it was appended
 }
 
 func (m *message) appendHeader(b []byte) []byte {
@@ -97,7 +100,11 @@ func (w *msgWriter) send(ctx context.Context, m *message) error {
 		return w.closed
 	}
 	lent := w.appendLocked(m, mayBlock)
+	if m.after != nil {
+		w.appendLocked(m.after, false)
+	}
 	end := w.queued
+	m.end = end
 	flush := !w.flushing
 	w.flushing = w.flushing || flush
 	w.mu.Unlock()
@@ -241,7 +248,7 @@ func (w *msgWriter) appendLocked(m *message, mayLend bool) (lent bool) {
 		w.countLocked(len(t.b) - before)
 		return false
 	}
-	if !mayLend || !w.lend || len(m.payload) <= lendSize {
+	if !mayLend && !m.given || !w.lend || len(m.payload) <= lendSize {
 		if !framed {
 			t.b = append(t.b, m.payload...)
 		} else {
@@ -254,9 +261,9 @@ func (w *msgWriter) appendLocked(m *message, mayLend bool) (lent bool) {
 		t.b, _ = appendFrameHeader(t.b, w.framing, len(m.payload))
 	}
 	w.countLocked(len(t.b) - before + len(m.payload))
-	w.queue = append(w.queue, segment{buf: t}, segment{lent: m.payload, joined: w.joining})
+	w.queue = append(w.queue, segment{buf: t}, segment{lent: m.payload, given: m.given, joined: w.joining})
 	w.tail = nil
-	return true
+	return !m.given
 }
 
 // setLimits sets how many bytes may be unsent and how long a write may take.

@@ -1,0 +1,213 @@
+package gotalk
+
+import (
+	"context"
+	"slices"
+	"time"
+)
+
+// partial is a single request of the peer's that comes in parts, as a streaming one. Owned by the read loop.
+type partial struct {
+	servedRequest
+	expect int   // how many bytes are to come in all, if the peer has said so
+	held   int64 // bytes that count
+	paid   bool  // the peer has credit for all that may come
+}
+
+// onSplitRequest takes the first part of a request whose handler wants all of it at once.
+func (l *link) onSplitRequest(h header, e entry[requestFunc], around []Interceptor, meta requestMeta) error {
+	if !l.admit(h.id, h.name, e, uint32(max(int64(h.size), int64(meta.bytes)))) {
+		return l.r.skip(h.size)
+	}
+	p := &partial{servedRequest: servedRequest{id: h.id, op: e.name, fn: e.fn, past: e.past}, expect: meta.bytes, paid: meta.sized}
+	if e.fn.withCtx != nil || len(around) > 0 || meta.timeout > 0 {
+		p.call = l.newServedCall(e.name, h.size, meta, around)
+	}
+	l.mu.Lock()
+	if l.split.partials == nil {
+		l.split.partials = map[msgID]*partial{}
+	}
+	l.split.partials[h.id] = p
+	l.mu.Unlock()
+	return l.onRequestPart(h, p)
+}
+
+// onRequestPart takes a part of a request that is put together; an empty one that is not the first is the end.
+func (l *link) onRequestPart(h header, p *partial) (err error) {
+	total := uint64(len(p.payload)) + uint64(h.size)
+	switch {
+	case p.call != nil && p.call.ctx.Err() != nil: // its time is over
+		l.drop(p, l.errorResult(p.id, p.call.ctx.Err()))
+		return l.r.skip(h.size)
+	case total > uint64(l.limits.MaxPayload):
+		l.drop(p, l.errorResult(p.id, tooLarge("request", uint32(min(total, maxSize)), l.limits.MaxPayload)))
+		return l.r.skip(h.size)
+	case h.t == MsgTypeStreamReqPart && h.size == 0:
+		l.complete(p)
+		return nil
+	}
+	if p.payload, err = l.r.appendPayload(p.payload, h.size, p.expect); err != nil {
+		return err
+	}
+	held := int64(cap(p.payload)+len(p.op)) + p.servedRequest.held() - int64(len(p.payload))
+	sum := l.split.bytes.Add(held - p.held)
+	p.held = held
+	if sum > int64(l.limits.MaxPendingBytes) && len(l.split.partials) > 1 {
+		l.drop(p, l.refusal(p.id, l.limits.bufferWait(), textRateLimit))
+		return nil
+	}
+	if !p.paid && len(p.payload) >= streamWindow/2 {
+		p.paid = true
+		l.postCredit(MsgTypeStreamReqPart, p.id, l.limits.MaxPayload)
+	}
+	return nil
+}
+
+// complete has a request handled of which all has come.
+func (l *link) complete(p *partial) {
+	l.mu.Lock()
+	full := l.crowdedLocked()
+	l.mu.Unlock()
+	if full || l.pendingBytes.Load() > int64(l.limits.MaxPendingBytes) {
+		l.drop(p, l.refusal(p.id, l.limits.bufferWait(), textRateLimit))
+		return
+	}
+	l.split.bytes.Add(-p.held)
+	r := p.servedRequest
+	if r.payload == nil {
+		r.payload = []byte{}
+	}
+	if r.call != nil {
+		r.call.info.Received, r.call.info.BytesIn = time.Now(), int64(len(r.payload))
+	}
+	l.enqueue(r)
+	l.forgetPartial(p.id) // after that: it is under way all the time
+}
+
+// drop answers a request of which not all has come. What still comes of it is skipped, as it is of streams that are over.
+func (l *link) drop(p *partial, answer *message) {
+	if p.call != nil {
+		p.call.cancel()
+	}
+	l.split.bytes.Add(-p.held)
+	l.forgetPartial(p.id)
+	l.post(answer)
+}
+
+func (l *link) forgetPartial(id msgID) {
+	l.mu.Lock()
+	delete(l.split.partials, id)
+	l.mu.Unlock()
+	l.finished()
+}
+
+// forgetPartials is called when nothing more is read.
+func (l *link) forgetPartials() {
+	l.mu.Lock()
+	l.split.partials = nil
+	l.mu.Unlock()
+	l.split.bytes.Store(0)
+}
+
+// cancelPartial answers a request of which not all has come and that the peer wants no result of.
+func (l *link) cancelPartial(id msgID) bool {
+	p := l.split.partials[id]
+	if p != nil {
+		l.drop(p, l.errorResult(id, context.Canceled))
+	}
+	return p != nil
+}
+
+// assembly is a single result of ours that comes in parts. Its bytes are the read loop's, all else is guarded by link.mu.
+type assembly struct {
+	b    []byte
+	paid bool // the peer has credit for all that may come
+}
+
+// onResultPart takes a part of the result of a call that wants all of it at once. It returns the whole when that is there.
+// There may be as many results that are not complete as there are calls of ours.
+func (l *link) onResultPart(h header, c *call) (payload []byte, whole bool, err error) {
+	l.mu.Lock()
+	if l.calls[h.id] != c { // it has ended meanwhile
+		l.mu.Unlock()
+		return nil, false, l.r.skip(h.size)
+	}
+	a := c.parts
+	if a == nil {
+		a = new(assembly)
+		c.parts = a
+	}
+	l.mu.Unlock()
+	total := uint64(len(a.b)) + uint64(h.size)
+	switch {
+	case h.size == 0:
+		l.split.lastResult = len(a.b)
+		return a.b, true, nil
+	case total > uint64(l.limits.MaxPayload):
+		l.postCancel(h.id)
+		l.giveUp(h.id, c, tooLarge("result", uint32(min(total, maxSize)), l.limits.MaxPayload), false)
+		return nil, false, l.r.skip(h.size)
+	}
+	expect := l.split.lastResult // most likely this one is of the same kind
+	if total > uint64(expect) {
+		expect = 2 * len(a.b)
+	}
+	if a.b, err = l.r.appendPayload(a.b, h.size, expect); err != nil {
+		return nil, false, err
+	}
+	if !a.paid && len(a.b) >= streamWindow/2 {
+		a.paid = true
+		l.postCredit(MsgTypeStreamRes, h.id, l.limits.MaxPayload)
+	}
+	return nil, false, nil
+}
+
+// postCredit lets a peer that keeps to windows go on with parts that are put together: as far as they may go at all.
+func (l *link) postCredit(dir MsgType, id msgID, n uint32) {
+	if l.peerSaid().credit <= 0 {
+		return
+	}
+	payload := append(make([]byte, 0, creditSize), byte(dir), id[0], id[1], id[2], id[3])
+	l.post(&message{t: MsgTypeNotification, name: creditName, payload: appendHex8(payload, n)})
+}
+
+// appendPayload reads a payload of size bytes that follows a header to the end of p, which will have about expect bytes.
+// Memory grows as bytes arrive, never more than fourfold what came or one step ahead.
+func (r *msgReader) appendPayload(p []byte, size uint32, expect int) ([]byte, error) {
+	have := min(r.to-r.from, int(size))
+	r.large = size >= largePayload && have < int(size)
+	end := len(p) + int(size)
+	expect = max(expect, end)
+	p = append(withRoom(p, have, expect), r.buf[r.from:r.from+have]...)
+	r.from += have
+	if len(p) < end {
+		r.onWait()
+	}
+	for step := len(p); len(p) < end; {
+		if len(p) >= step {
+			step = len(p) + payloadStep
+			r.arm(r.timeout)
+		}
+		p = withRoom(p, 1, expect)
+		room := p[len(p):min(cap(p), end+headerAhead)]
+		n, err := r.read(room)
+		if err != nil {
+			return nil, inPayload(err)
+		}
+		if over := len(p) + n - end; over > 0 { // the beginning of the next message came along
+			n -= over
+			r.from, r.to = 0, copy(r.buf, room[n:n+over])
+		}
+		p = p[:len(p)+n]
+	}
+	return p, nil
+}
+
+// withRoom returns p with room for at least n bytes that are there, and for others that may come.
+func withRoom(p []byte, n, expect int) []byte {
+	if n <= cap(p)-len(p) {
+		return p
+	}
+	have := len(p) + n
+	return slices.Grow(p, min(expect, max(4*have, have+payloadStep))-len(p))
+}
