@@ -89,6 +89,29 @@ func TestRoundTripAllocatesLittle(t *testing.T) {
 	require.LessOrEqual(t, testing.AllocsPerRun(2000, func() { c.BufferRequest("echo", payload) }), 4.0)
 }
 
+func TestNotificationsAllocateLittle(t *testing.T) {
+	h := echoHandlers()
+	h.HandleBufferNotification("note", func(*gotalk.Sock, string, []byte) {})
+	c := serveTCP(t, h, nil).client(nil)
+	payload := []byte(message25)
+	notify := func() {
+		for range 100 {
+			if err := c.BufferNotify("note", payload); err != nil {
+				panic(err)
+			}
+		}
+		c.BufferRequest("echo", nil) // by then they have come
+	}
+	for range 10 {
+		notify()
+	}
+	budget := 1.1 // for both sides: the payload, which is the handler's
+	if raceDetector {
+		budget = 2
+	}
+	require.LessOrEqual(t, testing.AllocsPerRun(50, notify)/100, budget)
+}
+
 // countingConn counts the writes to a connection, of which each is a system call.
 type countingConn struct {
 	net.Conn

@@ -2,7 +2,6 @@ package gotalk
 
 import (
 	"context"
-	"slices"
 	"time"
 )
 
@@ -125,8 +124,8 @@ type assembly struct {
 }
 
 // onResultPart takes a part of the result of a call that wants all of it at once. It returns the whole when that is there.
-// There may be as many results that are not complete as there are calls of ours.
-func (l *link) onResultPart(h header, c *call) (payload []byte, whole bool, err error) {
+// The memory of into is used if there is enough. There may be as many results that are not complete as there are calls of ours.
+func (l *link) onResultPart(h header, c *call, into []byte) (payload []byte, whole bool, err error) {
 	l.mu.Lock()
 	if l.calls[h.id] != c { // it has ended meanwhile
 		l.mu.Unlock()
@@ -134,7 +133,7 @@ func (l *link) onResultPart(h header, c *call) (payload []byte, whole bool, err 
 	}
 	a := c.parts
 	if a == nil {
-		a = new(assembly)
+		a = &assembly{b: into[:0]}
 		c.parts = a
 	}
 	l.mu.Unlock()
@@ -169,45 +168,4 @@ func (l *link) postCredit(dir MsgType, id msgID, n uint32) {
 	}
 	payload := append(make([]byte, 0, creditSize), byte(dir), id[0], id[1], id[2], id[3])
 	l.post(&message{t: MsgTypeNotification, name: creditName, payload: appendHex8(payload, n)})
-}
-
-// appendPayload reads a payload of size bytes that follows a header to the end of p, which will have about expect bytes.
-// Memory grows as bytes arrive, never more than fourfold what came or one step ahead.
-func (r *msgReader) appendPayload(p []byte, size uint32, expect int) ([]byte, error) {
-	have := min(r.to-r.from, int(size))
-	r.large = size >= largePayload && have < int(size)
-	end := len(p) + int(size)
-	expect = max(expect, end)
-	p = append(withRoom(p, have, expect), r.buf[r.from:r.from+have]...)
-	r.from += have
-	if len(p) < end {
-		r.onWait()
-	}
-	for step := len(p); len(p) < end; {
-		if len(p) >= step {
-			step = len(p) + payloadStep
-			r.arm(r.timeout)
-		}
-		p = withRoom(p, 1, expect)
-		room := p[len(p):min(cap(p), end+headerAhead)]
-		n, err := r.read(room)
-		if err != nil {
-			return nil, inPayload(err)
-		}
-		if over := len(p) + n - end; over > 0 { // the beginning of the next message came along
-			n -= over
-			r.from, r.to = 0, copy(r.buf, room[n:n+over])
-		}
-		p = p[:len(p)+n]
-	}
-	return p, nil
-}
-
-// withRoom returns p with room for at least n bytes that are there, and for others that may come.
-func withRoom(p []byte, n, expect int) []byte {
-	if n <= cap(p)-len(p) {
-		return p
-	}
-	have := len(p) + n
-	return slices.Grow(p, min(expect, max(4*have, have+payloadStep))-len(p))
 }

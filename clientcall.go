@@ -33,7 +33,7 @@ func errLost(why error) error {
 }
 
 // request makes a request on one connection after the other until it has a result.
-func (c *Client) request(ctx context.Context, op string, buf []byte) ([]byte, error) {
+func (c *Client) request(ctx context.Context, op string, buf, dst []byte) ([]byte, error) {
 	if err := checkName(op); err != nil {
 		return nil, err
 	}
@@ -48,7 +48,7 @@ func (c *Client) request(ctx context.Context, op string, buf []byte) ([]byte, er
 			}
 			return nil, err
 		}
-		res, sent, err := m.link.roundTrip(ctx, op, buf)
+		res, sent, err := m.link.roundTrip(ctx, op, buf, dst)
 		m.release()
 		if err == nil && !m.answered.Load() {
 			m.answered.Store(true)

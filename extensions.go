@@ -113,7 +113,7 @@ func (l *link) onExtension(h header) error {
 	if h.size > maxExtensionSize {
 		return errMalformed
 	}
-	payload, err := l.r.payload(h.size)
+	payload, err := l.r.payload(h.size, nil)
 	if err != nil {
 		return err
 	}

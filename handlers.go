@@ -37,6 +37,7 @@ type BufferNoteContextHandler func(ctx context.Context, s *Sock, name string, pa
 type requestFunc struct {
 	plain   BufferReqHandler
 	withCtx BufferReqContextHandler
+	lent    bool // it does not keep its payload
 }
 
 func (f requestFunc) isNil() bool { return f.plain == nil && f.withCtx == nil }
@@ -137,6 +138,13 @@ func (h *Handlers) HandleBufferRequest(op string, fn BufferReqHandler) {
 // HandleBufferRequestContext registers fn for single requests named op, in the same table as HandleBufferRequest.
 func (h *Handlers) HandleBufferRequestContext(op string, fn BufferReqContextHandler) {
 	h.requests.set(op, requestFunc{withCtx: fn}, fn == nil)
+}
+
+// HandleBufferRequestLent registers fn for single requests named op, in the same table as HandleBufferRequest. Its payload is
+// only lent: fn may use it, and return it or a part of it as the result, but must not keep it when it has returned, since the
+// memory is used for other requests then. That spares a server of large payloads most of the work of the garbage collector.
+func (h *Handlers) HandleBufferRequestLent(op string, fn BufferReqHandler) {
+	h.requests.set(op, requestFunc{plain: fn, lent: true}, fn == nil)
 }
 
 // HandleStreamRequest registers fn for streaming requests named op. They are refused unless Limits.StreamRequests

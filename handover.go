@@ -148,6 +148,7 @@ type batch struct {
 	runs   uint  // ever
 	notes  bool  // this goroutine is the one that handles notifications
 	serial int   // batches in a row of one result and nothing else
+	lent   bool  // a handler uses what lies in the reader's buffer
 	caller *call // whose caller is the one who reads; or nil
 }
 

@@ -111,3 +111,22 @@ func (r *msgReader) use(buf []byte) {
 		s.shared = nil
 	}
 }
+
+// hold takes a buffer for n bytes, if there is none.
+func (r *msgReader) hold(n int) {
+	switch {
+	case len(r.buf) >= n:
+	case r.socket != nil:
+		r.share(minReadBuffer)
+	default:
+		r.buf = make([]byte, minReadBuffer)
+	}
+}
+
+// abandon leaves the buffer to somebody who still uses what was in it, and takes another one.
+func (r *msgReader) abandon() {
+	r.move(make([]byte, max(minReadBuffer, r.to-r.from)))
+	if r.socket != nil {
+		r.socket.shared = nil
+	}
+}

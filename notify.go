@@ -49,7 +49,7 @@ func (l *link) onNotification(h header) error {
 			Kind: KindNotification, Op: n.name, Sock: l.sock, Served: true, Received: time.Now(), BytesIn: int64(h.size),
 		}}
 	}
-	payload, err := l.r.payload(h.size)
+	payload, err := l.r.payload(h.size, nil)
 	if err != nil {
 		return err
 	}

@@ -3,7 +3,6 @@ package gotalk
 import (
 	"io"
 	"os"
-	"sync"
 	"time"
 )
 
@@ -31,7 +30,8 @@ type msgReader struct {
 	idleTimeout time.Duration // how long the peer may take to begin a message; 0 means for ever
 	timeout     time.Duration // how long it may take for the rest of it, or for each step of a large payload
 
-	large bool // the last payload was
+	large  bool // the last payload was
+	proven int  // bytes of the latest payload that was larger than a step
 
 	armed    time.Time     // when the deadline was last set
 	armedFor time.Duration // and for how long; 0 when none is set
@@ -135,63 +135,6 @@ func (r *msgReader) read(p []byte) (int, error) {
 func (r *msgReader) move(buf []byte) {
 	r.to = copy(buf, r.buf[r.from:r.to])
 	r.from, r.buf = 0, buf
-}
-
-// payload reads the payload of size bytes that follows a header. The slice is the caller's; it is nil when size is 0.
-// Its memory grows as bytes arrive, never more than fourfold what came or one step ahead.
-func (r *msgReader) payload(size uint32) ([]byte, error) {
-	if size == 0 {
-		return nil, nil
-	}
-	have := min(r.to-r.from, int(size))
-	r.large = size >= largePayload && have < int(size)
-	room := int(size)
-	if room > have && room > payloadStep {
-		room = max(payloadStep, have)
-	}
-	p := newPart(room)
-	copy(p, r.buf[r.from:r.from+have])
-	r.from += have
-	if have < int(size) {
-		r.onWait()
-		r.rest()
-	}
-	for step := 0; have < int(size); {
-		if have >= step {
-			step = have + payloadStep
-			r.arm(r.timeout)
-		}
-		if have == len(p) {
-			p = append(make([]byte, 0, min(4*have, int(size))), p...)
-			p = p[:cap(p)]
-		}
-		n, err := r.read(p[have:])
-		if err != nil {
-			return nil, inPayload(err)
-		}
-		have += n
-	}
-	return p[:size:size], nil
-}
-
-// parts has memory of large payloads that nobody needs any more.
-var parts sync.Pool
-
-// newPart returns n bytes of any content.
-func newPart(n int) []byte {
-	if n >= largePayload {
-		if p, ok := parts.Get().(*[]byte); ok && n <= cap(*p) && cap(*p) <= 2*n {
-			return (*p)[:n]
-		}
-	}
-	return make([]byte, n)
-}
-
-// freePart gives back a payload that nobody has kept.
-func freePart(p []byte) {
-	if cap(p) >= largePayload && cap(p) <= 2*payloadStep {
-		parts.Put(&p)
-	}
 }
 
 // skip drops the payload of size bytes that follows a header.

@@ -81,6 +81,10 @@ func (l *link) awaitRead() error {
 
 // readOn reads until the connection ends, or until another goroutine has taken over.
 func (l *link) readOn() {
+	if l.batch.lent {
+		l.batch.lent = false
+		l.r.abandon()
+	}
 	err := l.readMessages()
 	if err == errTakenOver {
 		return

@@ -9,6 +9,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -32,6 +33,8 @@ type call struct {
 	stream    *Stream      // if it is one
 	streaming bool         // more than one result may come
 	parts     *assembly    // of a single result, if it comes in parts
+	into      []byte       // memory for the result; nil if the caller has none
+	filling   sync.Mutex   // held while the reading goroutine uses into, and by a caller who takes it back
 }
 
 // outcome is how a call ended.
@@ -48,6 +51,16 @@ func (l *link) newCall() *call {
 		return c
 	}
 	return &call{done: make(chan outcome, 1)}
+}
+
+// callOver lets c be used again, which is no longer pending, when nobody writes to c.into any more.
+func (l *link) callOver(c *call) {
+	if c.into != nil {
+		c.filling.Lock()
+		c.into = nil
+		c.filling.Unlock()
+	}
+	l.spare.Put(c)
 }
 
 // fail ends a call that was taken out of the pending table.
@@ -148,11 +161,14 @@ func (l *link) takeLocked(id msgID) *call {
 
 // roundTrip sends a request and waits for its result. sent tells whether the peer may have got it: if not, it can be sent
 // again, on another connection too, without being made twice. When ctx ends the peer is told that it need not go on.
-func (l *link) roundTrip(ctx context.Context, op string, payload []byte) (res Response, sent bool, err error) {
+//
+// The result is put into the memory of into, if that is large enough.
+func (l *link) roundTrip(ctx context.Context, op string, payload, into []byte) (res Response, sent bool, err error) {
 	c := l.newCall()
+	c.into = into
 	id, err := l.register(c)
 	if err != nil {
-		l.spare.Put(c)
+		l.callOver(c)
 		return Response{}, false, err
 	}
 	m := message{t: MsgTypeSingleReq, id: id, name: op, payload: payload}
@@ -164,7 +180,7 @@ func (l *link) roundTrip(ctx context.Context, op string, payload []byte) (res Re
 		}
 		select {
 		case out := <-c.done:
-			l.spare.Put(c)
+			l.callOver(c)
 			return out.res, true, out.err
 		case <-ctx.Done():
 			err = ctx.Err()
@@ -175,7 +191,7 @@ func (l *link) roundTrip(ctx context.Context, op string, payload []byte) (res Re
 	} else if m.queued {
 		l.postCancel(id)
 	}
-	l.spare.Put(c)
+	l.callOver(c)
 	return Response{}, m.queued, err
 }
 
@@ -185,6 +201,12 @@ func (l *link) onResult(h header) error {
 	l.mu.Lock()
 	c := l.calls[h.id]
 	last := c != nil && (!c.streaming || h.t != MsgTypeStreamRes || h.size == 0)
+	var into []byte
+	if c != nil && c.into != nil && (h.t == MsgTypeSingleRes || h.t == MsgTypeStreamRes) {
+		into = c.into
+		c.filling.Lock() // at once: c is pending
+		defer c.filling.Unlock()
+	}
 	l.mu.Unlock()
 	if c == nil {
 		return l.r.skip(h.size)
@@ -197,12 +219,12 @@ func (l *link) onResult(h header) error {
 	var err error
 	if h.t == MsgTypeStreamRes && last && !c.streaming && l.hello.Load() != nil {
 		var whole bool
-		if payload, whole, err = l.onResultPart(h, c); err == nil && !whole {
+		if payload, whole, err = l.onResultPart(h, c, into); err == nil && !whole {
 			return nil
 		}
 		h.t = MsgTypeSingleRes
 	} else {
-		payload, err = l.r.payload(h.size)
+		payload, err = l.r.payload(h.size, into)
 	}
 	if err != nil {
 		return err
@@ -287,18 +309,27 @@ func (s *Sock) BufferRequest(op string, buf []byte) ([]byte, error) {
 // result is dropped. ctx's deadline goes along with the request, so that the peer's handler knows how much time is left,
 // and so does what WithMeta has put into ctx. (Peers of gotalk 1.x are told none of it.)
 func (s *Sock) BufferRequestContext(ctx context.Context, op string, buf []byte) (out []byte, err error) {
+	return s.BufferRequestInto(ctx, op, buf, nil)
+}
+
+// BufferRequestInto is BufferRequestContext that puts the result into the memory of dst, from its start on, as far as its
+// capacity goes: a caller who uses that memory again and again spares the garbage collector large results. A result that is
+// larger gets memory of its own. dst is the caller's again when BufferRequestInto returns, with any content. When ctx ends
+// while the result is just arriving, that takes until what is under way has come, a moment for peers that are not of gotalk
+// 1.x, and at the longest Limits.ReadTimeout.
+func (s *Sock) BufferRequestInto(ctx context.Context, op string, buf, dst []byte) (out []byte, err error) {
 	around := s.around.load()
 	if len(around) == 0 {
-		return s.request(ctx, op, buf)
+		return s.request(ctx, op, buf, dst)
 	}
-	return s.requestThrough(around, ctx, op, buf)
+	return s.requestThrough(around, ctx, op, buf, dst)
 }
 
 // requestThrough makes a request with interceptors around it.
-func (s *Sock) requestThrough(around []Interceptor, ctx context.Context, op string, buf []byte) (out []byte, err error) {
+func (s *Sock) requestThrough(around []Interceptor, ctx context.Context, op string, buf, dst []byte) (out []byte, err error) {
 	info := &CallInfo{Kind: KindRequest, Op: op, Sock: s, Received: time.Now(), BytesOut: int64(len(buf))}
 	err = chain(around, info, func(ctx context.Context) (err error) {
-		out, err = s.request(ctx, op, buf)
+		out, err = s.request(ctx, op, buf, dst)
 		info.BytesIn = int64(len(out))
 		return err
 	})(ctx)
@@ -309,19 +340,19 @@ func (s *Sock) requestThrough(around []Interceptor, ctx context.Context, op stri
 }
 
 // request makes a request, again if the peer asks for that.
-func (s *Sock) request(ctx context.Context, op string, buf []byte) ([]byte, error) {
+func (s *Sock) request(ctx context.Context, op string, buf, dst []byte) ([]byte, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	if s.client != nil {
-		return s.client.request(ctx, op, buf)
+		return s.client.request(ctx, op, buf, dst)
 	}
 	for try := 1; ; try++ {
 		l, err := s.openFor(ctx, op)
 		if err != nil {
 			return nil, err
 		}
-		res, _, err := l.roundTrip(ctx, op, buf)
+		res, _, err := l.roundTrip(ctx, op, buf, dst)
 		switch {
 		case err != nil:
 			return nil, err

@@ -1,6 +1,7 @@
 package gotalk
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -102,19 +103,28 @@ func (l *link) onRequest(h header) error {
 	if e.fn.withCtx != nil || len(around) > 0 || meta.timeout > 0 {
 		r.call = l.newServedCall(e.name, h.size, meta, around)
 	}
-	payload, err := l.r.payload(h.size)
+	var err error
+	if e.fn.lent {
+		r.payload, err = l.r.lentPayload(h.size)
+	} else {
+		r.payload, err = l.r.payload(h.size, nil)
+	}
 	if err != nil {
 		return err // which ends the link, and with it the call
 	}
-	if payload == nil {
-		payload = []byte{}
+	if r.payload == nil {
+		r.payload = []byte{}
 	}
-	r.payload = payload
 	if l.servesHere(&r) {
+		l.batch.lent = e.fn.lent
 		if !l.serveRequest(&r, true) {
 			return errTakenOver
 		}
+		l.batch.lent = false
 		return nil
+	}
+	if e.fn.lent && h.size < largePayload {
+		r.payload = bytes.Clone(r.payload) // which may lie in the reader's buffer
 	}
 	l.enqueue(r)
 	return nil
@@ -419,6 +429,9 @@ func (l *link) answer(r *servedRequest, m *message) {
 		r.call.cancel()
 	}
 	l.reply(m, r.op)
+	if r.fn.lent && m.t != MsgTypeErrorRes { // a handler that has failed may have left it to another goroutine
+		freePart(r.payload)
+	}
 	l.pendingBytes.Add(-r.held())
 	l.w.inFlight.Add(-1)
 }

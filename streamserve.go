@@ -154,7 +154,7 @@ func (l *link) onStreamRequest(h header) error {
 	case h.size > l.limits.MaxPayload:
 		l.post(l.errorResult(h.id, tooLarge("part of a request", h.size, l.limits.MaxPayload)))
 	default:
-		payload, err := l.r.payload(h.size)
+		payload, err := l.r.payload(h.size, nil)
 		if err != nil {
 			return err
 		}
@@ -238,7 +238,7 @@ func (l *link) onStreamPart(h header) error {
 		st.in.close(io.EOF, false)
 		return nil
 	}
-	payload, err := l.r.payload(h.size)
+	payload, err := l.r.payload(h.size, nil)
 	if err != nil {
 		return err
 	}

@@ -175,13 +175,17 @@ func (s *testServer) mutePeer() *peer {
 // client connects a Sock to the server. It sends no heartbeats.
 func (s *testServer) client(h *gotalk.Handlers) *gotalk.Sock {
 	c := quietSock(h)
+	s.connect(c)
+	return c
+}
+
+func (s *testServer) connect(c *gotalk.Sock) {
 	s.Cleanup(func() { c.Close() })
 	if s.ws {
 		require.NoError(s, c.ConnectWebSocket(s.Context(), "ws://"+s.addr, nil, nil))
 	} else {
 		require.NoError(s, c.ConnectReader(s.dial(), nil))
 	}
-	return c
 }
 
 func quietSock(h *gotalk.Handlers) *gotalk.Sock {
