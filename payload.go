@@ -55,9 +55,7 @@ func (r *msgReader) appendPayload(p []byte, size uint32, expect int) ([]byte, er
 		}
 		p = p[:len(p)+n]
 	}
-	if len(p) > payloadStep {
-		r.proven = len(p)
-	}
+	r.proven = max(r.proven, len(p))
 	return p, nil
 }
 

@@ -31,7 +31,7 @@ type msgReader struct {
 	timeout     time.Duration // how long it may take for the rest of it, or for each step of a large payload
 
 	large  bool // the last payload was
-	proven int  // bytes of the latest payload that was larger than a step
+	proven int  // bytes of the largest payload so far
 
 	armed    time.Time     // when the deadline was last set
 	armedFor time.Duration // and for how long; 0 when none is set
