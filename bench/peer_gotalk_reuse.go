@@ -10,7 +10,7 @@ import (
 func init() {
 	register(&Peer{
 		Name: "gotalk reuse",
-		Does: does(Echo),
+		Does: does(Echo, Beside),
 		Serve: func(s *Server) error {
 			h := &gotalk.Handlers{}
 			h.HandleBufferRequestLent("echo", func(_ *gotalk.Sock, _ string, b []byte) ([]byte, error) { return b, nil })
