@@ -208,3 +208,28 @@ func ExampleSock_Use() {
 	fmt.Println(user, err)
 	// Output: anna <nil>
 }
+
+// A server of large payloads that keeps none of them, and a caller who needs each only until the next: both use their
+// memory again.
+func ExampleSock_BufferRequestInto() {
+	h := &gotalk.Handlers{}
+	h.HandleBufferRequestLent("upper", func(_ *gotalk.Sock, _ string, payload []byte) ([]byte, error) {
+		for i, c := range payload {
+			if 'a' <= c && c <= 'z' {
+				payload[i] = c - 'a' + 'A'
+			}
+		}
+		return payload, nil // lent until it is written
+	})
+
+	s, done := connected(h)
+	defer done()
+	memory := make([]byte, 1<<20)
+	for _, text := range []string{"one page", "another page"} {
+		result, err := s.BufferRequestInto(context.Background(), "upper", []byte(text), memory)
+		fmt.Printf("%s %v %v\n", result, err, &result[0] == &memory[0])
+	}
+	// Output:
+	// ONE PAGE <nil> true
+	// ANOTHER PAGE <nil> true
+}

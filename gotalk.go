@@ -39,6 +39,14 @@
 // any io.ReadWriteCloser ([Sock.ConnectReader], [Sock.Adopt]), or a WebSocket: a [WebSocketServer] is an http.Handler
 // that serves browsers, and [ConnectWebSocket] is for Go programs.
 //
+// # Speed
+//
+// Calls on one connection share writes and reads, so many at once cost a fraction of one alone. A handler that has been
+// quick so far runs on the goroutine that reads from its connection; when it takes longer than usual another goroutine
+// reads on, so that it never holds up others for long. Large payloads leave in parts, between which small messages pass.
+// [Sock.BufferRequestInto] and [HandleBufferRequestLent] are for those who want to use the memory of large payloads again.
+// docs/performance.md in the repository has figures, and the command that prints them.
+//
 // # Contexts
 //
 // Every call has a form that takes a context, such as [Sock.RequestContext], and every shape of handler may have one as
@@ -129,6 +137,12 @@ func HandleBufferRequest(op string, fn BufferReqHandler) { DefaultHandlers.Handl
 // HandleBufferRequestContext is HandleBufferRequest for a function that takes a context.
 func HandleBufferRequestContext(op string, fn BufferReqContextHandler) {
 	DefaultHandlers.HandleBufferRequestContext(op, fn)
+}
+
+// HandleBufferRequestLent registers a function for requests whose payload it does not keep in DefaultHandlers; see
+// Handlers.HandleBufferRequestLent.
+func HandleBufferRequestLent(op string, fn BufferReqHandler) {
+	DefaultHandlers.HandleBufferRequestLent(op, fn)
 }
 
 // HandleStreamRequest registers a function for streaming requests in DefaultHandlers.
