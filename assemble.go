@@ -182,6 +182,7 @@ func (r *msgReader) appendPayload(p []byte, size uint32, expect int) ([]byte, er
 	r.from += have
 	if len(p) < end {
 		r.onWait()
+		r.rest()
 	}
 	for step := len(p); len(p) < end; {
 		if len(p) >= step {
@@ -196,6 +197,9 @@ func (r *msgReader) appendPayload(p []byte, size uint32, expect int) ([]byte, er
 		}
 		if over := len(p) + n - end; over > 0 { // the beginning of the next message came along
 			n -= over
+			if len(r.buf) < over {
+				r.share(minReadBuffer) // it has been given back
+			}
 			r.from, r.to = 0, copy(r.buf, room[n:n+over])
 		}
 		p = p[:len(p)+n]

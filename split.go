@@ -59,6 +59,7 @@ func (l *link) sendRequest(ctx context.Context, c *call, m *message) (err error)
 	if m.before, err = l.metaFor(ctx, m.id, size); err != nil {
 		return err
 	}
+	l.nudge()                // the answer may come before all is sent
 	sized := m.before != nil // then the peer does nothing before it has all of it
 	m.t = MsgTypeStreamReq
 	all, err := l.sendParts(ctx, m, part, MsgTypeStreamReqPart, func() bool { return l.awaits(c, m.id) })
