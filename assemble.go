@@ -3,6 +3,7 @@ package gotalk
 import (
 	"context"
 	"slices"
+	"sync"
 	"time"
 )
 
@@ -74,7 +75,7 @@ func (l *link) complete(p *partial) {
 	}
 	l.split.bytes.Add(-p.held)
 	r := p.servedRequest
-	if r.payload == nil {
+	if r.payload = slices.Clip(p.payload); r.payload == nil {
 		r.payload = []byte{}
 	}
 	if r.call != nil {
@@ -142,7 +143,7 @@ func (l *link) onResultPart(h header, c *call) (payload []byte, whole bool, err 
 	switch {
 	case h.size == 0:
 		l.split.lastResult = len(a.b)
-		return a.b, true, nil
+		return slices.Clip(a.b), true, nil
 	case total > uint64(l.limits.MaxPayload):
 		l.postCancel(h.id)
 		l.giveUp(h.id, c, tooLarge("result", uint32(min(total, maxSize)), l.limits.MaxPayload), false)
@@ -207,11 +208,46 @@ func (r *msgReader) appendPayload(p []byte, size uint32, expect int) ([]byte, er
 	return p, nil
 }
 
-// withRoom returns p with room for at least n bytes that are there, and for others that may come.
+// withRoom returns p with room for at least n bytes that are there, and for others that may come: expect in all, no less.
 func withRoom(p []byte, n, expect int) []byte {
 	if n <= cap(p)-len(p) {
 		return p
 	}
-	have := len(p) + n
-	return slices.Grow(p, min(expect, max(4*have, have+payloadStep))-len(p))
+	room := payloadStep
+	for room < len(p)+n {
+		room *= 4
+	}
+	grown := p
+	switch {
+	case room >= expect:
+		grown = slices.Grow(p, expect-len(p))
+	case room == len(firstStep{}):
+		grown = append(takeStep[firstStep](&firstSteps)[:0], p...)
+	case room == len(secondStep{}):
+		grown = append(takeStep[secondStep](&secondSteps)[:0], p...)
+	default:
+		grown = slices.Grow(p, room-len(p))
+	}
+	switch cap(p) {
+	case len(firstStep{}):
+		firstSteps.Put((*firstStep)(p[:cap(p)]))
+	case len(secondStep{}):
+		secondSteps.Put((*secondStep)(p[:cap(p)]))
+	}
+	return grown
+}
+
+// The memory that large payloads grow out of is used again.
+type (
+	firstStep  [payloadStep]byte
+	secondStep [4 * payloadStep]byte
+)
+
+var firstSteps, secondSteps sync.Pool
+
+func takeStep[T any](pool *sync.Pool) *T {
+	if step, ok := pool.Get().(*T); ok {
+		return step
+	}
+	return new(T)
 }
