@@ -17,10 +17,11 @@ type partial struct {
 
 // onSplitRequest takes the first part of a request whose handler wants all of it at once.
 func (l *link) onSplitRequest(h header, e entry[requestFunc], around []Interceptor, meta requestMeta) error {
-	if !l.admit(h.id, h.name, e, uint32(max(int64(h.size), int64(meta.bytes)))) {
+	size := max(int64(h.size), meta.bytes)
+	if !l.admit(h.id, h.name, e, uint32(size)) {
 		return l.r.skip(h.size)
 	}
-	p := &partial{servedRequest: servedRequest{id: h.id, op: e.name, fn: e.fn, past: e.past}, expect: meta.bytes, paid: meta.sized}
+	p := &partial{servedRequest: servedRequest{id: h.id, op: e.name, fn: e.fn, past: e.past}, expect: int(size), paid: meta.sized}
 	if e.fn.withCtx != nil || len(around) > 0 || meta.timeout > 0 {
 		p.call = l.newServedCall(e.name, h.size, meta, around)
 	}
@@ -91,8 +92,8 @@ func (l *link) drop(p *partial, answer *message) {
 		p.call.cancel()
 	}
 	l.split.bytes.Add(-p.held)
+	l.post(answer) // first: without this request the link may be one that is to close
 	l.forgetPartial(p.id)
-	l.post(answer)
 }
 
 func (l *link) forgetPartial(id msgID) {

@@ -148,8 +148,9 @@ func (l *link) sendParts(ctx context.Context, m *message, part int, t MsgType, w
 	var before, last int64 // where parts end
 	for wanted() {
 		n := min(part, len(rest))
-		if m.payload = rest[:n]; !lend && l.w.lend && n > lendSize {
-			m.payload, m.given = append(newPart(n)[:0], rest[:n]...), true
+		m.payload, m.given = rest[:n], !lend && l.w.lend && n > lendSize
+		if m.given {
+			m.payload = append(newPart(n)[:0], m.payload...)
 		}
 		if rest = rest[n:]; len(rest) == 0 {
 			m.after = &message{t: t, id: m.id}
