@@ -15,10 +15,11 @@ type partial struct {
 
 // onSplitRequest takes the first part of a request whose handler wants all of it at once.
 func (l *link) onSplitRequest(h header, e entry[requestFunc], around []Interceptor, meta requestMeta) error {
-	if !l.admit(h.id, h.name, e, uint32(max(int64(h.size), int64(meta.bytes)))) {
+	size := max(int64(h.size), meta.bytes)
+	if !l.admit(h.id, h.name, e, uint32(size)) {
 		return l.r.skip(h.size)
 	}
-	p := &partial{servedRequest: servedRequest{id: h.id, op: e.name, fn: e.fn, past: e.past}, expect: meta.bytes, paid: meta.sized}
+	p := &partial{servedRequest: servedRequest{id: h.id, op: e.name, fn: e.fn, past: e.past}, expect: int(size), paid: meta.sized}
 	if e.fn.withCtx != nil || len(around) > 0 || meta.timeout > 0 {
 		p.call = l.newServedCall(e.name, h.size, meta, around)
 	}
@@ -73,7 +74,7 @@ func (l *link) complete(p *partial) {
 	}
 	l.split.bytes.Add(-p.held)
 	r := p.servedRequest
-	if r.payload == nil {
+	if r.payload = slices.Clip(p.payload); r.payload == nil {
 		r.payload = []byte{}
 	}
 	if r.call != nil {
@@ -89,8 +90,8 @@ func (l *link) drop(p *partial, answer *message) {
 		p.call.cancel()
 	}
 	l.split.bytes.Add(-p.held)
+	l.post(answer) // first: without this request the link may be one that is to close
 	l.forgetPartial(p.id)
-	l.post(answer)
 }
 
 func (l *link) forgetPartial(id msgID) {
@@ -141,7 +142,7 @@ func (l *link) onResultPart(h header, c *call, into []byte) (payload []byte, who
 	switch {
 	case h.size == 0:
 		l.split.lastResult = len(a.b)
-		return a.b, true, nil
+		return slices.Clip(a.b), true, nil
 	case total > uint64(l.limits.MaxPayload):
 		l.postCancel(h.id)
 		l.giveUp(h.id, c, tooLarge("result", uint32(min(total, maxSize)), l.limits.MaxPayload), false)

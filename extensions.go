@@ -195,7 +195,7 @@ type requestMeta struct {
 	id      msgID
 	timeout time.Duration     // 0 when there is none
 	sized   bool              // it is a single request that comes in parts
-	bytes   int               // which it has in all, if it is sized
+	bytes   int64             // which it has in all, if it is sized; up to maxSize
 	values  map[string]string // nil when there are none
 	size    int               // of the memory that values take, about
 }
@@ -224,7 +224,7 @@ func (l *link) onMeta(payload []byte) error {
 				m.timeout = max(1, time.Duration(min(*n, maxSize)*float64(time.Millisecond)))
 			}
 		case key == sizeKey && json.Unmarshal(raw, &n) == nil && n != nil:
-			m.sized, m.bytes = true, int(min(max(*n, 0), maxSize))
+			m.sized, m.bytes = true, int64(min(max(*n, 0), maxSize))
 		case json.Unmarshal(raw, &text) == nil:
 			if m.values == nil {
 				m.values = map[string]string{}

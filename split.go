@@ -59,6 +59,7 @@ func (l *link) sendRequest(ctx context.Context, c *call, m *message) (err error)
 	if m.before, err = l.metaFor(ctx, m.id, size); err != nil {
 		return err
 	}
+	l.nudge()                // the answer may come before all is sent
 	sized := m.before != nil // then the peer does nothing before it has all of it
 	m.t = MsgTypeStreamReq
 	all, err := l.sendParts(ctx, m, part, MsgTypeStreamReqPart, func() bool { return l.awaits(c, m.id) })
@@ -147,8 +148,9 @@ func (l *link) sendParts(ctx context.Context, m *message, part int, t MsgType, w
 	var before, last int64 // where parts end
 	for wanted() {
 		n := min(part, len(rest))
-		if m.payload = rest[:n]; !lend && l.w.lend && n > lendSize {
-			m.payload, m.given = append(newPart(n)[:0], rest[:n]...), true
+		m.payload, m.given = rest[:n], !lend && l.w.lend && n > lendSize
+		if m.given {
+			m.payload = append(newPart(n)[:0], m.payload...)
 		}
 		if rest = rest[n:]; len(rest) == 0 {
 			m.after = &message{t: t, id: m.id}
