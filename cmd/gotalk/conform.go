@@ -33,7 +33,7 @@ func conformCommand(ctx context.Context, c *call) int {
 	c.flags.StringVar(&o.Known, "known", "", "take deviations of this `peer` of old for no failures: "+conform.KnownPeers())
 	c.flags.StringVar(&o.Origin, "origin", "", "send this `Origin` to WebSocket servers instead of their own host")
 	c.flags.BoolVar(&o.Insecure, "insecure", false, "take any certificate of wss:// servers")
-	c.flags.BoolVar(&o.Strict, "strict", false, "fail where the peer lacks an operation or an extension")
+	c.flags.BoolVar(&o.Strict, "strict", false, "fail where the peer lacks an operation")
 	only := c.flags.String("run", "", "run only checks whose names match this `regexp`")
 	asJSON := c.flags.Bool("json", false, "print a report for machines")
 	verbose := c.flags.Bool("v", false, "print what goes over the wire for all checks")

@@ -75,7 +75,7 @@ var requestChecks = []check{
 	{"upper-case", "2", "A peer accepts digits in upper case.", "", func(t *T) {
 		c := t.connect()
 		upper := func(m sent, name string) sent {
-			return sent{strings.ToUpper(m.header[:8]) + name + strings.ToUpper(m.header[8+len(name):]), m.payload}
+			return sent{m.header[:5] + strings.ToUpper(m.header[5:8]) + name + strings.ToUpper(m.header[8+len(name):]), m.payload}
 		}
 		m := request('r', "0000", t.op("echo"), quoted(1, 0xab))
 		c.send(upper(m, t.op("echo")))

@@ -243,7 +243,8 @@ func (c *conn) maybe(want string) (m message, ok bool) {
 			c.heartbeats = append(c.heartbeats, m)
 		case m.typ == 'n' && strings.HasPrefix(m.name, "gotalk:"):
 			if m.name == "gotalk:hello" {
-				c.hello, c.hellos = &m, c.hellos+1
+				hello := m
+				c.hello, c.hellos = &hello, c.hellos+1
 			} else {
 				c.extensions = append(c.extensions, m)
 			}

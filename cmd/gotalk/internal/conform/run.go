@@ -4,6 +4,7 @@ package conform
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -128,8 +129,8 @@ func (g *target) reach(ctx context.Context) error {
 func (g *target) run(c check, r *Result) {
 	if why := g.needed(c.needs); why != "" {
 		r.Outcome, r.Skipped = Skipped, why
-		if g.options.Strict && why != g.lacks["websocket"] {
-			r.Outcome, r.Skipped, r.Expected, r.Came = Failed, "", "a peer that has all that is checked", why
+		if g.options.Strict && strings.HasPrefix(why, "needs operation") {
+			r.Outcome, r.Skipped, r.Expected, r.Came = Failed, "", "a peer that has all operations", why
 		}
 		return
 	}

@@ -18,7 +18,7 @@ type Options struct {
 	Known    string            // the peer of old whose deviations are no failures, or ""
 	Origin   string            // of WebSockets; "" is the server's own host
 	Insecure bool              // take any certificate
-	Strict   bool              // an operation that the peer lacks is a failure
+	Strict   bool              // an operation that the peer lacks is a failure; an extension is not
 }
 
 // Operation is something that a peer offers so that it can be checked.
@@ -79,7 +79,7 @@ func (g *target) explore() {
 	g.offers, g.lacks = map[string]bool{}, map[string]string{}
 	g.offers["websocket"] = g.address.url != nil
 	g.lacks["websocket"] = "needs a WebSocket"
-	g.lacks["any"] = fmt.Sprintf("needs an operation %s that takes any bytes", g.op("echo"))
+	g.lacks["any"] = fmt.Sprintf("needs operation %s for any bytes", g.op("echo"))
 	refusal := unknownOperation(g, 'r', unknownName)
 	lacking := func(typ byte, op string) (bool, string) {
 		said := unknownOperation(g, typ, op)
@@ -92,7 +92,7 @@ func (g *target) explore() {
 	lacks, said := lacking('s', g.op("stream"))
 	switch {
 	case said == "stream requests not supported":
-		g.lacks["stream"] = "needs streams, which the peer does not support"
+		g.lacks["stream"] = "needs operation stream; the peer supports no streams"
 	default:
 		g.offers["stream"] = !lacks
 	}
