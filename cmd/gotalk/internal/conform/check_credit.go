@@ -16,8 +16,12 @@ var creditChecks = []check{
 		for s.free > 500 {
 			s.take()
 		}
-		for c.waits(4 * t.options.Quiet) { // the window is used up, or nearly
-			s.take()
+		for { // the window is used up, or nearly
+			m, more := c.soon(4*t.options.Quiet, "no more than the window")
+			if !more {
+				break
+			}
+			s.count(m)
 		}
 		c.stillAnswersBeside(s)
 		for s.taken < s.given {

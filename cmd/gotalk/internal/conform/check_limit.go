@@ -18,7 +18,7 @@ var heartbeatChecks = []check{
 			c.send(heartbeat(uint16(i), 0x5fee6600))
 			c.stillAnswers("")
 			for len(c.heartbeats) == before && c.waits(4*t.options.Quiet) {
-				c.unexpectedOrHeartbeat("a heartbeat in answer")
+				c.unsolicited("a heartbeat in answer")
 			}
 			if n := len(c.heartbeats) - before; n != 1 {
 				t.fail(classWrong, "a heartbeat in answer, h and twelve digits", "%d, but for the answer to a request", n)

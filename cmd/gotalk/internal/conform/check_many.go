@@ -49,8 +49,11 @@ var manyChecks = []check{
 			c.send(request('r', id, t.op("wait"), hello))
 		}
 		refused := 0
-		for c.waits(t.options.Quiet) {
-			m := c.next("e, or nothing")
+		for {
+			m, more := c.soon(t.options.Quiet, "e, or nothing")
+			if !more {
+				break
+			}
 			switch {
 			case m.is("E", m.id) && waiting[m.id] && c.ws != nil: // as e would close the connection of an old JavaScript client
 			case !m.is("e", m.id) || !waiting[m.id]:

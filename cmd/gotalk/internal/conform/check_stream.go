@@ -123,10 +123,8 @@ var streamChecks = []check{
 		c := t.connect()
 		c.send(request('s', "0000", t.op("echo"), hello))
 		// Not to know what kind an operation is, is no fault: it may wait for the end, which must not come after a refusal.
-		if c.waits(2 * t.options.Quiet) {
-			if m := c.next("E, S, R, or e"); !m.is("ESRe", "0000") {
-				c.unexpected("E, S, R, or e", m)
-			}
+		if m, ok := c.soon(2*t.options.Quiet, "E, S, R, or e"); ok && !m.is("ESRe", "0000") {
+			c.unexpected("E, S, R, or e", m)
 		}
 		c.stillAnswers("0000")
 	}},

@@ -165,8 +165,12 @@ var webSocketChecks = []check{
 		for i := range 300 {
 			c.send(request('r', fmt.Sprintf("w%03d", i), t.op("wait"), hello))
 		}
-		for c.waits(t.options.Quiet) {
-			if m := c.next("E, or nothing"); m.typ != 'E' {
+		for {
+			m, more := c.soon(t.options.Quiet, "E, or nothing")
+			if !more {
+				return
+			}
+			if m.typ != 'E' {
 				c.unexpected("E, or nothing", m)
 			}
 		}
@@ -211,7 +215,7 @@ func (t *T) upgrade(origin string, more http.Header) (*conn, *http.Response) {
 // wantPongs checks which pongs have come, or come soon.
 func (c *conn) wantPongs(payloads ...string) {
 	for len(c.pongs) < len(payloads) && c.waits(4*c.t.options.Quiet) {
-		c.unexpectedOrHeartbeat("a pong")
+		c.unsolicited("a pong")
 	}
 	if fmt.Sprint(c.pongs) != fmt.Sprint(payloads) {
 		c.t.fail(classWrong, fmt.Sprintf("pongs %q", payloads), "pongs %q", c.pongs)

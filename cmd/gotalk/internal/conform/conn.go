@@ -287,6 +287,31 @@ func (c *conn) waits(d time.Duration) bool {
 	}
 }
 
+// soon reads the next message, passing over heartbeats and extensions, if one comes within d.
+func (c *conn) soon(d time.Duration, want string) (m message, ok bool) {
+	for c.waits(d) {
+		before := len(c.heartbeats) + len(c.extensions)
+		if m = c.unsolicited(want); len(c.heartbeats)+len(c.extensions) == before {
+			return m, true
+		}
+	}
+	return m, false
+}
+
+// unsolicited reads a message, whatever it is. The connection must go on.
+func (c *conn) unsolicited(want string) message {
+	m, ok := c.read(want)
+	switch {
+	case !ok:
+		c.t.fail(classClosed, want, "%s", c.ended)
+	case m.typ == 'h':
+		c.heartbeats = append(c.heartbeats, m)
+	case m.typ == 'n' && strings.HasPrefix(m.name, "gotalk:"):
+		c.extensions = append(c.extensions, m)
+	}
+	return m
+}
+
 func earlier(a, b time.Time) time.Time {
 	if a.Before(b) {
 		return a

@@ -130,26 +130,11 @@ func (c *conn) stillAnswers(stream string) {
 // wantQuiet checks that nothing more comes.
 func (c *conn) wantQuiet() {
 	const want = "nothing more"
-	for c.waits(c.t.options.Quiet) {
-		c.unexpectedOrHeartbeat(want)
+	if m, ok := c.soon(c.t.options.Quiet, want); ok {
+		c.unexpected(want, m)
 	}
 	if c.ended != "" {
 		c.t.fail(classClosed, want, "%s", c.ended)
-	}
-}
-
-// unexpectedOrHeartbeat reads what nothing waits for, which may only be a heartbeat or of an extension.
-func (c *conn) unexpectedOrHeartbeat(want string) {
-	m, ok := c.read(want)
-	switch {
-	case !ok:
-		c.t.fail(classClosed, want, "%s", c.ended)
-	case m.typ == 'h':
-		c.heartbeats = append(c.heartbeats, m)
-	case m.typ == 'n' && strings.HasPrefix(m.name, "gotalk:"):
-		c.extensions = append(c.extensions, m)
-	default:
-		c.unexpected(want, m)
 	}
 }
 

@@ -2,6 +2,7 @@ package conform_test
 
 import (
 	"context"
+	"flag"
 	"net"
 	"net/http"
 	"os"
@@ -17,6 +18,7 @@ import (
 
 func TestMain(m *testing.M) {
 	gotalk.HandlerErrorLogger, gotalk.ErrorLogger = nil, nil // peers here fail all the time
+	flag.Set("test.parallel", "12")                          // they wait most of the time
 	os.Exit(m.Run())
 }
 

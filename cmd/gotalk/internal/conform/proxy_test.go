@@ -35,10 +35,10 @@ func (m msg) is(types string) bool { return strings.ContainsRune(types, rune(m.t
 // nil passes on all. hangUp ends the connection.
 type sides struct {
 	in, out   func(m msg) string // from the one who checks, and from the peer
+	back      func(m msg) string // what the proxy itself answers to a message from the one who checks
 	inVersion func(v string) string
 	version   func(v string) string // of the peer
 	chunk     func(b []byte) []byte // bytes from the one who checks as they come, before they are taken apart
-	malformed func()                // is told of what is no message, from the one who checks
 	open      bool                  // do not end with the peer's side
 }
 
@@ -104,9 +104,19 @@ func (p *proxy) serve(nc net.Conn) {
 		if s.chunk != nil {
 			from = &chunks{nc, s.chunk}
 		}
-		pass(bufio.NewReaderSize(from, 64<<10), peer, s.inVersion, s.in, s.malformed)
+		pass(bufio.NewReaderSize(from, 64<<10), peer, s.inVersion, func(m msg) string {
+			if s.back != nil && m.is("rspRSEenhf") {
+				if answer := s.back(m); answer != m.raw {
+					io.WriteString(nc, answer)
+				}
+			}
+			if s.in != nil {
+				return s.in(m)
+			}
+			return m.raw
+		})
 	}()
-	pass(bufio.NewReaderSize(peer, 64<<10), nc, s.version, s.out, nil)
+	pass(bufio.NewReaderSize(peer, 64<<10), nc, s.version, s.out)
 	if !s.open {
 		nc.(*net.TCPConn).CloseWrite()
 		go io.Copy(io.Discard, nc)
@@ -129,7 +139,7 @@ func (c *chunks) Read(b []byte) (int, error) {
 }
 
 // pass passes messages on until one side ends.
-func pass(from *bufio.Reader, to io.Writer, version func(string) string, f func(m msg) string, malformed func()) {
+func pass(from *bufio.Reader, to io.Writer, version func(string) string, f func(m msg) string) {
 	write := func(s string) bool {
 		if s == hangUp {
 			return false
@@ -150,9 +160,6 @@ func pass(from *bufio.Reader, to io.Writer, version func(string) string, f func(
 		var raw bytes.Buffer
 		m, err := readMsg(io.TeeReader(from, &raw))
 		if err != nil {
-			if malformed != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
-				malformed()
-			}
 			write(raw.String())
 			io.Copy(to, from)
 			return
