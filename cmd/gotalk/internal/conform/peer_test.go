@@ -18,7 +18,7 @@ import (
 
 func TestMain(m *testing.M) {
 	gotalk.HandlerErrorLogger, gotalk.ErrorLogger = nil, nil // peers here fail all the time
-	flag.Set("test.parallel", "12")                          // they wait most of the time
+	flag.Set("test.parallel", "32")                          // they wait most of the time
 	os.Exit(m.Run())
 }
 
