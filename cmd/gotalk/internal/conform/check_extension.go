@@ -84,7 +84,7 @@ var extensionChecks = []check{
 			c.wantStreamEnd(id)
 		}
 		if t.offers["echo"] {
-			c.wantResult(c.echo(quoted(1, 300_000)), quoted(1, 300_000))
+			c.wantResult(c.echo(quoted(1, 90_000)), quoted(1, 90_000))
 		}
 		c.inStep()
 		for _, m := range c.extensions {

@@ -30,7 +30,7 @@ var splitChecks = []check{
 	}},
 	{"split-not-unasked", "9", "To a peer that did not say split it comes whole.", "split echo", func(t *T) {
 		c := t.sayHello(`"cancel":1,"meta":1`)
-		content := quoted(2, 300_000)
+		content := quoted(2, 90_000)
 		t.meanwhile(func() { c.send(c.echoRequest("big.", content)) })
 		c.wantResult("big.", content)
 		c.inStep()
@@ -72,6 +72,9 @@ func (c *conn) wantWhole(id, content string) {
 	m := c.next(want)
 	if m.is("R", id) && m.payload == content {
 		return
+	}
+	if m.is("E", id) && len(content) > 100_000 {
+		c.t.skip(fmt.Sprintf("the peer does not take %d bytes: %s", len(content), escape(m.payload)))
 	}
 	for rest := content; ; m = c.next(want) {
 		if !m.is("S", id) || !strings.HasPrefix(rest, m.payload) || m.payload == "" && rest != "" {

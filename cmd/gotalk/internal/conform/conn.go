@@ -139,7 +139,7 @@ func (c *conn) write(b []byte) {
 func (c *conn) readVersion() string {
 	c.raw.Reset()
 	s, err := text(c, 2)
-	if c.ws != nil && err == nil && !c.ws.boundary() {
+	if err == nil && !c.ws.boundary() {
 		c.framing = "the version is not a WebSocket message of its own"
 	}
 	if err != nil {
@@ -158,13 +158,14 @@ func (c *conn) read(want string) (m message, ok bool) {
 	if c.ended != "" {
 		return m, false
 	}
-	starts := c.ws == nil || c.ws.boundary()
+	starts, before := c.ws.boundary(), c.ws.count()
 	m, size, err := readHeader(c)
-	alone := c.ws == nil || starts && c.ws.boundary()
-	ends := alone
+	alone := starts && c.ws.boundary() && c.ws.count() <= before+1
+	whole := alone
 	if err == nil && size > 0 {
+		before = c.ws.count()
 		m.payload, err = text(c, size)
-		ends = c.ws == nil || c.ws.boundary()
+		whole = c.ws.boundary() && c.ws.count() <= before+1
 	}
 	if err != nil {
 		if c.raw.Len() > 0 {
@@ -181,7 +182,7 @@ func (c *conn) read(want string) (m message, ok bool) {
 	case c.joinable || c.framing != "":
 	case !alone:
 		c.framing = "a header that is not a WebSocket message of its own: " + escape(m.String())
-	case !ends:
+	case !whole:
 		c.framing = "a payload that is not one WebSocket message of its own: " + escape(m.String())
 	case c.ws != nil && c.ws.opcode != opBinary && size == 0:
 		c.framing = "a header that is not a binary WebSocket message: " + escape(m.String())

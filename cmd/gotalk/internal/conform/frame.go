@@ -71,7 +71,15 @@ type frames struct {
 }
 
 // boundary tells whether all that was read so far are whole messages.
-func (f *frames) boundary() bool { return f.left == 0 && !f.open }
+func (f *frames) boundary() bool { return f == nil || f.left == 0 && !f.open }
+
+// count returns how many messages have begun.
+func (f *frames) count() int {
+	if f == nil {
+		return 0
+	}
+	return f.begun
+}
 
 func (f *frames) Read(b []byte) (int, error) {
 	for f.left == 0 {
@@ -133,6 +141,7 @@ func (f *frames) nextFrame() error {
 	}
 	if op != opContinue {
 		f.opcode = op
+		f.begun++
 	}
 	f.left, f.fin = n, fin
 	f.open = n > 0 || !fin

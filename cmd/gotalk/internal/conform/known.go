@@ -79,3 +79,6 @@ func (g *target) compare(name string, failed *failure, r *Result) {
 	}
 	r.As = strings.Join(as, "; ")
 }
+
+// KnownChecks lists the checks that a peer of old is known to fail.
+func KnownChecks(peer string) []string { return slices.Sorted(maps.Keys(deviations[peer])) }
