@@ -161,6 +161,7 @@ func (c *conn) read(want string) (m message, ok bool) {
 	starts, before := c.ws.boundary(), c.ws.count()
 	m, size, err := readHeader(c)
 	alone := starts && c.ws.boundary() && c.ws.count() <= before+1
+	binary := c.ws == nil || c.ws.opcode == opBinary
 	whole := alone
 	if err == nil && size > 0 {
 		before = c.ws.count()
@@ -184,7 +185,7 @@ func (c *conn) read(want string) (m message, ok bool) {
 		c.framing = "a header that is not a WebSocket message of its own: " + escape(m.String())
 	case !whole:
 		c.framing = "a payload that is not one WebSocket message of its own: " + escape(m.String())
-	case c.ws != nil && c.ws.opcode != opBinary && size == 0:
+	case !binary:
 		c.framing = "a header that is not a binary WebSocket message: " + escape(m.String())
 	}
 	if m.upper && c.upper == nil {

@@ -67,6 +67,7 @@ type frames struct {
 	fin    bool   // this frame is the last of its message
 	open   bool   // a message has begun and its last frame has not come
 	opcode byte   // of the latest data message
+	begun  int    // data messages that have begun
 	closed bool   // a close frame has come
 }
 
