@@ -22,11 +22,14 @@ import (
 // helloErrors is the hello of a peer that understands gotalk:error.
 const helloErrors = `n00cgotalk:hello0000000b{"error":1}`
 
+// serverHello is what a server of ours says that it understands.
+const serverHello = `{"cancel":1,"credit":262144,"error":1,"goaway":1,"meta":1,"split":131072}`
+
 // refusalOf is what such a peer hears when it is refused.
 func refusalOf(code, message string) []string {
 	why := fmt.Sprintf(`{"code":%q,"message":%q}`, code, message)
 	return []string{
-		`n00cgotalk:hello0000003a{"cancel":1,"credit":262144,"error":1,"goaway":1,"meta":1}`,
+		fmt.Sprintf("n00cgotalk:hello%08x%s", len(serverHello), serverHello),
 		fmt.Sprintf("n00cgotalk:error%08x%s", len(why), why), "f00000000",
 	}
 }

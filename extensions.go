@@ -29,7 +29,7 @@ const (
 type hello struct {
 	cancel bool  // acts on cancel
 	credit int64 // keeps to stream windows, and grants one of this size to each stream; 0 if it does not
-	errors bool  // error results may be JSON with a code, and a protocol error comes with one in front
+	errors bool  // error results may be JSON with a code, and a protocol error have one in front
 	goaway bool  // acts on goaway
 	join   bool  // header, payload and whole messages may share a WebSocket message
 	meta   bool  // reads meta
