@@ -137,18 +137,21 @@ func (l *link) peerSays(code uint32) error {
 	}
 }
 
-// endsAtOnce tells whether a protocol error of the peer's has come, so soon that nothing but notifications is before it.
-func (r *msgReader) endsAtOnce() bool {
+// refuses tells whether the peer has said right behind its version that it does not want us, and why. A protocol error
+// without a reason is left to the read loop, as with old peers: Connect succeeds, and calls fail.
+func (r *msgReader) refuses() bool {
+	reasons := false
 	for b := r.buf[r.from:r.to]; ; {
 		h, n, err := parseHeader(b)
 		switch {
 		case err != nil || n <= 0:
 			return false
 		case h.t == MsgTypeProtocolError:
-			return true
+			return reasons
 		case h.t != MsgTypeNotification || !bytes.HasPrefix(h.name, []byte(reservedPrefix)) || int64(h.size) > int64(len(b)-n):
 			return false
 		}
+		reasons = reasons || string(h.name) == errorName
 		b = b[n+int(h.size):]
 	}
 }

@@ -97,8 +97,11 @@ func TestAuthorizeRefuses(t *testing.T) {
 			require.ErrorContains(t, err, c.message)
 			require.Equal(t, []int{gotalk.ProtocolErrorAbnormal}, closed)
 
+			sock.CloseHandler = nil
 			sock.NoExtensions = true
-			err = sock.Connect("tcp", s.addr, nil)
+			require.NoError(t, sock.Connect("tcp", s.addr, nil), "as old peers")
+			<-sock.Context().Done()
+			_, err = sock.BufferRequest("echo", nil)
 			require.ErrorIs(t, err, gotalk.ErrAbnormal)
 			require.NotContains(t, err.Error(), c.message)
 

@@ -33,7 +33,7 @@ type Server struct {
 	// MaxConnections is how many connections there may be at once, and MaxConnectionsPerAddr how many from one IP address,
 	// or from one /64 in the case of IPv6. They count from the moment that they are accepted, so those that never finish
 	// their handshake do too. One more is told so and closed, or just closed when many are at once: its Connect fails, with
-	// CodeUnavailable or CodeResourceExhausted. 0 means no limit. Behind a proxy use a Listener whose connections have the
+	// CodeUnavailable or CodeResourceExhausted, or its first call with ErrAbnormal if it is of gotalk 1.x. 0 means no limit. Behind a proxy use a Listener whose connections have the
 	// RemoteAddr of the client. What has no IP address, such as a Unix socket, counts for MaxConnections alone.
 	MaxConnections, MaxConnectionsPerAddr int
 

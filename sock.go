@@ -229,7 +229,7 @@ func (s *Sock) connect(ctx context.Context, l *link, limits *Limits) error {
 	if err := l.handshake(ctx); err != nil {
 		return err
 	}
-	if l.r.endsAtOnce() {
+	if l.r.refuses() {
 		return l.read() // which is why
 	}
 	l.startReading()

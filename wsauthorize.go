@@ -71,7 +71,7 @@ func deny(w http.ResponseWriter, r *http.Request, why *Error) {
 		WriteBufferSize:  256,
 		CheckOrigin:      func(*http.Request) bool { return true },
 	}
-	ws, err := up.Upgrade(w, r, subprotocol(r))
+	ws, err := up.Upgrade(hijacker{w}, r, subprotocol(r))
 	if err != nil {
 		return
 	}
