@@ -49,14 +49,7 @@ func (p *peer) hearsRaw(want ...string) {
 
 // enters connects until the server lets it: it may not have noticed yet that another connection is gone.
 func enters(t *testing.T, connect func() error) {
-	for deadline := time.Now().Add(patience); ; {
-		err := connect()
-		if err == nil {
-			return
-		}
-		require.True(t, time.Now().Before(deadline), "%v", err)
-		runtime.Gosched()
-	}
+	settled(t, func() bool { return connect() == nil })
 }
 
 func TestMaxConnections(t *testing.T) {
@@ -212,28 +205,36 @@ func TestMuteConnectionsCountAndEnd(t *testing.T) {
 func TestMuteConnectionsOverTLS(t *testing.T) {
 	limits := *gotalk.DefaultLimits
 	limits.HandshakeTimeout = 50 * time.Millisecond
-	for _, authorize := range []func(*gotalk.Sock) error{nil, func(*gotalk.Sock) error { return nil }} {
-		server, _ := listenTLS(t, echoHandlers(), nil)
-		server.Limits, server.MaxConnections, server.Authorize = &limits, 3, authorize
-		server.AcceptHandler = func(*gotalk.Sock) { t.Error("accepted") }
+	for name, authorize := range map[string]func(*gotalk.Sock) error{"all": nil, "authorized": func(*gotalk.Sock) error { return nil }} {
 		for _, says := range []string{"", "\x16\x03\x01\x02\x00", "\x16\x03\x01\x00\x05\x01"} { // the beginning of a ClientHello, or none
-			var conns []net.Conn
-			for range 6 {
-				conn, err := net.Dial("tcp", server.Addr())
-				require.NoError(t, err)
-				defer conn.Close()
-				io.WriteString(conn, says)
-				conns = append(conns, conn)
-			}
-			for _, conn := range conns {
-				conn.SetReadDeadline(time.Now().Add(patience))
-				_, err := io.Copy(io.Discard, conn)
-				require.False(t, timedOut(err))
-			}
-			for deadline := time.Now().Add(patience); server.Stats().Connections > 0; runtime.Gosched() {
-				require.True(t, time.Now().Before(deadline))
-			}
+			t.Run(fmt.Sprintf("%s %q", name, says), func(t *testing.T) {
+				t.Parallel()
+				server, _ := listenTLS(t, echoHandlers(), nil)
+				server.Limits, server.MaxConnections, server.Authorize = &limits, 3, authorize
+				server.AcceptHandler = func(*gotalk.Sock) { t.Error("accepted") }
+				var conns []net.Conn
+				for range 6 {
+					conn, err := net.Dial("tcp", server.Addr())
+					require.NoError(t, err)
+					defer conn.Close()
+					io.WriteString(conn, says)
+					conns = append(conns, conn)
+				}
+				for _, conn := range conns {
+					conn.SetReadDeadline(time.Now().Add(patience))
+					_, err := io.Copy(io.Discard, conn)
+					require.False(t, timedOut(err))
+				}
+				settled(t, func() bool { return server.Stats().Connections == 0 })
+			})
 		}
+	}
+}
+
+// settled waits until something is so.
+func settled(t testing.TB, so func() bool) {
+	for deadline := time.Now().Add(patience); !so(); runtime.Gosched() {
+		require.True(t, time.Now().Before(deadline))
 	}
 }
 
@@ -297,9 +298,7 @@ func muteConnections(t testing.TB, n int) (bytesEach float64) {
 	for _, c := range conns {
 		c.Close()
 	}
-	for s.tcp.Stats().Connections > 0 {
-		runtime.Gosched()
-	}
+	settled(t, func() bool { return s.tcp.Stats().Connections == 0 })
 	return bytesEach
 }
 

@@ -93,7 +93,7 @@ func authorize(s *gotalk.Sock) error {
 }
 
 func handlers() *gotalk.Handlers {
-	h := gotalk.NewHandlers()
+	h := &gotalk.Handlers{}
 	h.Use(func(ctx context.Context, call *gotalk.CallInfo, next func(context.Context) error) error {
 		name, _ := call.Sock.UserData.(string)
 		if !slices.Contains(may[name], call.Op) {
