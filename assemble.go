@@ -2,6 +2,7 @@ package gotalk
 
 import (
 	"context"
+	"slices"
 	"time"
 )
 

@@ -48,3 +48,12 @@ func HeldParts(s *Sock) int64 {
 	defer l.mu.Unlock()
 	return max(int64(len(l.split.partials)), l.split.bytes.Load())
 }
+
+// Bounds are those that no field sets, in bytes or as a number.
+var Bounds = map[string]int{
+	"a name": maxNameSize, "a window": streamWindow, "metadata": maxExtensionSize, "refusals": maxRefusing,
+	"streams of HandleStream": defaultStreams,
+}
+
+// Resolved returns what limits mean, with defaults where nothing is set.
+func Resolved(l *Limits) Limits { return l.resolved() }

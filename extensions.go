@@ -16,6 +16,7 @@ const (
 	creditName = reservedPrefix + "credit"
 	metaName   = reservedPrefix + "meta"
 	goawayName = reservedPrefix + "goaway"
+	errorName  = reservedPrefix + "error"
 
 	maxExtensionSize = 16 << 10 // of any of them
 	creditSize       = 1 + 4 + 8
@@ -28,7 +29,7 @@ const (
 type hello struct {
 	cancel bool  // acts on cancel
 	credit int64 // keeps to stream windows, and grants one of this size to each stream; 0 if it does not
-	errors bool  // error results may be JSON with a code
+	errors bool  // error results may be JSON with a code, and a protocol error have one in front
 	goaway bool  // acts on goaway
 	join   bool  // header, payload and whole messages may share a WebSocket message
 	meta   bool  // reads meta
@@ -106,7 +107,7 @@ func (l *link) onExtension(h header) error {
 		return l.r.skip(h.size)
 	}
 	switch name {
-	case helloName, cancelName, creditName, metaName, goawayName:
+	case helloName, cancelName, creditName, metaName, goawayName, errorName:
 	default:
 		return l.r.skip(h.size)
 	}
@@ -129,6 +130,8 @@ func (l *link) onExtension(h header) error {
 		return l.onCredit(payload)
 	case metaName:
 		return l.onMeta(payload)
+	case errorName:
+		return l.onWhy(payload)
 	case goawayName:
 		var g goaway
 		if json.Unmarshal(payload, &g) != nil {

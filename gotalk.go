@@ -105,6 +105,20 @@
 // Notifications leave whole, and so does all that goes to a peer that does not know of this, such as gotalk 1.x: there other
 // messages wait behind a large one.
 //
+// # Public servers
+//
+// A server on the internet bounds its connections, in all and per address ([Server].MaxConnections and
+// MaxConnectionsPerAddr; [WebSocketServer] has the same), which nothing does unless told to. Connections that do not get done
+// with their handshake are counted and end in time ([Limits].HandshakeTimeout, in which TLS has its part). What comes before
+// the request of a WebSocket is up to the http.Server: set its ReadHeaderTimeout. [LimitRate] bounds how many calls each
+// connection may make in the course of time, with [RateLimit].EachSock, and all of them together without.
+//
+// [Server].Authorize says who may connect, by address or by [Sock.TLS]'s certificate, and [WebSocketServer].Authorize by the
+// HTTP request. Who may call what is for an interceptor to decide, by what Authorize has left in [Sock].UserData: see
+// examples/mutual-tls. A peer that is refused is told why, as far as Authorize says so by an [*Error]. Pages of other sites
+// cannot open a WebSocket unless [WebSocketServer].AllowedOrigins has them, and anything but a browser can say that it is of any
+// site. SECURITY.md has the limits and their defaults on one page, and what they leave open.
+//
 // # Closing
 //
 // [Sock.Close] ends a connection at once, [Sock.Shutdown] and [Server.Shutdown] when what is under way is answered.
@@ -165,7 +179,7 @@ func HandleBufferNotificationContext(name string, fn BufferNoteContextHandler) {
 	DefaultHandlers.HandleBufferNotificationContext(name, fn)
 }
 
-// LoggerFunc takes a message about a Sock; format and args are as for fmt.Printf.
+// LoggerFunc takes a message about a Sock, which is nil where there is none yet; format and args are as for fmt.Printf.
 type LoggerFunc func(s *Sock, format string, args ...interface{})
 
 var (

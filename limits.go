@@ -54,7 +54,8 @@ type Limits struct {
 	// requests are no longer read. 0 means 1 MiB. One message always fits.
 	MaxUnsentBytes int
 
-	// HandshakeTimeout is how long the peer may take to send its protocol version. 0 means 10 s.
+	// HandshakeTimeout is how long the peer may take to send its protocol version, TLS's own handshake included on the
+	// accepting side. 0 means 10 s.
 	HandshakeTimeout time.Duration
 
 	// WriteTimeout is how long the peer may take for each 256 KiB of what is sent to it before the connection is closed; for

@@ -45,6 +45,7 @@ type link struct {
 	r      msgReader
 	resume chan struct{} // wakes the loop when it does not read on for a while; made when it first does not
 	meta   requestMeta   // of the request that follows
+	why    *Error        // what the peer has said of the protocol error that is to follow; nil if nothing
 	batch  batch
 	crowd  bool // so many requests wait that throttle must have a look
 
@@ -156,6 +157,11 @@ func (l *link) handshake(ctx context.Context) error {
 	if err := l.greet(); err != nil {
 		return l.failed(err)
 	}
+	return l.hear(ctx, false)
+}
+
+// hear reads the peer's version. If ours is held back, greet is to follow.
+func (l *link) hear(ctx context.Context, held bool) error {
 	timeout := l.limits.HandshakeTimeout
 	expired := time.AfterFunc(timeout, func() { l.close(closing{cause: l.mute(timeout), code: ProtocolErrorTimeout}) })
 	defer expired.Stop()
@@ -175,6 +181,9 @@ func (l *link) handshake(ctx context.Context) error {
 			return nil
 		}
 		err = fmt.Errorf("%w: %w%s", ErrUnsupported, err, whoSays(b))
+		if held {
+			l.greet()
+		}
 		l.close(closing{cause: err, code: ProtocolErrorUnsupported, notify: true})
 		return err
 	}

@@ -155,6 +155,25 @@ func TestProtocolDocExamples(t *testing.T) {
 	for _, lines := range docExamples(t, "wire") {
 		t.Run(lines[0].text, func(t *testing.T) { replay(t, lines, gotalk.NoLimits) })
 	}
+	for _, lines := range docExamples(t, "refused") {
+		s := serveTCP(t, docHandlers(t), nil)
+		s.tcp.Authorize = func(*gotalk.Sock) error { return gotalk.NewError(gotalk.CodePermissionDenied, "not without a key") }
+		p := s.mutePeer()
+		sent := ""
+		for _, line := range lines {
+			requireMessage(t, line)
+			if line.from == ">" {
+				sent += line.text // what is said first is said in one write
+				continue
+			}
+			if sent != "" {
+				p.say(sent)
+				sent = ""
+			}
+			p.hearsRaw(line.text)
+		}
+		p.hears("end")
+	}
 	for _, lines := range docExamples(t, "limited") {
 		limits := gotalk.NewLimits(1, 0)
 		limits.BufferMinWait, limits.BufferMaxWait = 1500*time.Millisecond, 1500*time.Millisecond

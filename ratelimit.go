@@ -16,7 +16,7 @@ type RateLimit struct {
 	Burst     int     // how many calls may come at once after a pause. 0 or less means PerSecond, and at least 1
 
 	Ops      []string // what it applies to, counted together; nil means everything
-	EachSock bool     // each connection has a bucket of its own; otherwise there is one for all of them
+	EachSock bool     // each connection has a bucket of its own; otherwise there is one for all connections
 	Refuse   bool     // fail with resource_exhausted instead of asking the caller to come back
 }
 

@@ -108,7 +108,7 @@ func (l *link) readOver(err error) error {
 	var peerSays *peerError
 	switch {
 	case errors.As(err, &peerSays):
-		why.code, why.cause = peerSays.closeCode(), protocolError(peerSays.code)
+		why.code, why.cause = peerSays.closeCode(), l.peerSays(peerSays.code)
 		err = why.cause
 	case errors.Is(err, errMalformed):
 		why = closing{code: ProtocolErrorInvalidMsg, cause: ErrInvalidMsg, notify: true}

@@ -7,7 +7,6 @@ import (
 	"net"
 	"os"
 	"os/signal"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -31,8 +30,23 @@ type Server struct {
 	// Listener that connections come from.
 	Listener net.Listener
 
-	closed atomic.Bool
-	socks  sockSet
+	// MaxConnections is how many connections there may be at once, and MaxConnectionsPerAddr how many from one IP address,
+	// or from one /64 in the case of IPv6. They count from the moment that they are accepted, so those that never finish
+	// their handshake do too. One more is told so and closed, or just closed when many are at once: its Connect fails, with
+	// CodeUnavailable or CodeResourceExhausted, or its first call with ErrAbnormal if it is of gotalk 1.x. 0 means no limit. Behind a proxy use a Listener whose connections have the
+	// RemoteAddr of the client. What has no IP address, such as a Unix socket, counts for MaxConnections alone.
+	MaxConnections, MaxConnectionsPerAddr int
+
+	// Authorize decides who may connect, if it is not nil. It is called when the peer has sent its version, so that
+	// Sock.TLS has its certificate, and before anything is sent to it or served: see the package comment. What Authorize
+	// finds out it leaves in the Sock's UserData. The peer's Connect fails with an *Error that it returns, or one in what it
+	// returns; of any other error, which is logged, the peer is only told that it may not connect. Authorize must not call
+	// the peer. It takes as long as it likes, and is called concurrently.
+	Authorize func(s *Sock) error
+
+	closed   atomic.Bool
+	socks    sockSet
+	refusing atomic.Int32 // connections that are being told why they are refused
 }
 
 // NewServer returns a server for the connections of l, which is the server's to close.
@@ -79,6 +93,11 @@ func (s *Server) settings() (*Handlers, *Limits, SockHandler, time.Duration, fun
 	return s.Handlers, s.Limits, s.AcceptHandler, s.HeartbeatInterval, s.OnHeartbeat
 }
 
+//go:norace
+func (s *Server) admission() (most, mostPerAddr int, authorize func(*Sock) error) {
+	return s.MaxConnections, s.MaxConnectionsPerAddr, s.Authorize
+}
+
 // Accept serves connections until the listener fails. After Close or Shutdown it returns ErrServerClosed.
 func (s *Server) Accept() error {
 	l := s.Listener
@@ -108,17 +127,24 @@ func (s *Server) Accept() error {
 // serve shakes hands on a connection, and lets it be read.
 func (s *Server) serve(conn net.Conn) {
 	h, limits, onAccept, every, onHeartbeat := s.settings()
+	most, mostPerAddr, authorize := s.admission()
+	from := networkOf(conn.RemoteAddr())
+	if why := s.socks.enter(from, most, mostPerAddr); why != nil {
+		s.refuse(conn, why)
+		return
+	}
 	sock := NewSock(h)
 	sock.HeartbeatInterval, sock.OnHeartbeat, sock.accepted = every, onHeartbeat, true
 	l := newLink(sock, conn, unframed)
 	l.setLimits(limits)
 	sock.adopt(l)
-	if !s.socks.add(sock) {
+	if !s.socks.add(sock, from) {
+		s.socks.leave(from)
 		sock.Close()
 		return
 	}
 	defer l.leaveUnlessRead()
-	if l.handshake(context.Background()) != nil {
+	if authorize != nil && l.authorize(authorize) != nil || authorize == nil && l.handshake(context.Background()) != nil {
 		return
 	}
 	if onAccept != nil && !guard(sock, "AcceptHandler", func() { onAccept(sock) }) {
@@ -181,62 +207,4 @@ func (s *Server) EnableUnixSocketGC() {
 		s.Close()
 		os.Exit(0)
 	}()
-}
-
-// sockSet knows the Socks of a server.
-type sockSet struct {
-	mu     sync.Mutex
-	socks  map[*Sock]struct{}
-	closed bool
-}
-
-// add fails after shutdown. The Sock's link tells when it is to be removed.
-func (t *sockSet) add(s *Sock) bool {
-	s.link.Load().server = t
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.closed {
-		return false
-	}
-	if t.socks == nil {
-		t.socks = map[*Sock]struct{}{}
-	}
-	t.socks[s] = struct{}{}
-	return true
-}
-
-func (t *sockSet) remove(s *Sock) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	delete(t.socks, s)
-}
-
-// shutdown ends all Socks gracefully, or at once when ctx ends.
-func (t *sockSet) shutdown(ctx context.Context) error {
-	t.mu.Lock()
-	t.closed = true
-	var links []*link
-	for s := range t.socks {
-		links = append(links, s.link.Load())
-	}
-	t.mu.Unlock()
-	for _, l := range links {
-		l.beginShutdown(-1)
-	}
-	return awaitGone(ctx, links)
-}
-
-// awaitGone waits until links that were told to end have, and ends them at once when ctx ends.
-func awaitGone(ctx context.Context, links []*link) error {
-	for _, l := range links {
-		select {
-		case <-l.gone.ch():
-		case <-ctx.Done():
-			for _, l := range links {
-				l.closeNow()
-			}
-			return ctx.Err()
-		}
-	}
-	return nil
 }

@@ -114,6 +114,19 @@ func (s *Sock) Addr() string {
 	return ""
 }
 
+// TLS returns what TLS has agreed on with the peer, with the certificate that it has shown if any, or nil without TLS. The
+// certificate is worth what tls.Config.ClientAuth has made of it: with RequireAndVerifyClientCert PeerCertificates[0] says
+// who the peer is. For a Client use the Sock that a handler gets.
+func (s *Sock) TLS() *tls.ConnectionState {
+	if l := s.link.Load(); l != nil {
+		if c, ok := l.netConn().(interface{ ConnectionState() tls.ConnectionState }); ok {
+			state := c.ConnectionState()
+			return &state
+		}
+	}
+	return nil
+}
+
 // Context returns a context that ends when the connection in use does; before the first connection it has ended.
 func (s *Sock) Context() context.Context {
 	if s.client != nil {
@@ -215,6 +228,9 @@ func (s *Sock) connect(ctx context.Context, l *link, limits *Limits) error {
 	s.adopt(l)
 	if err := l.handshake(ctx); err != nil {
 		return err
+	}
+	if l.r.refuses() {
+		return l.read() // which is why
 	}
 	l.startReading()
 	return nil

@@ -60,7 +60,7 @@ func clientConfig(config *tls.Config) *tls.Config {
 	return config
 }
 
-// ListenTLS is Listen over TLS with the certificate and key in PEM files.
+// ListenTLS is Listen over TLS, 1.2 or later, with the certificate and key in PEM files.
 func ListenTLS(how, addr string, certFile, keyFile string) (*Server, error) {
 	cert, err := tls.LoadX509KeyPair(certFile, keyFile)
 	if err != nil {
@@ -69,7 +69,8 @@ func ListenTLS(how, addr string, certFile, keyFile string) (*Server, error) {
 	return ListenTLSCustom(how, addr, &tls.Config{Certificates: []tls.Certificate{cert}})
 }
 
-// ListenTLSCustom is Listen over TLS with a configuration, which has at least a certificate.
+// ListenTLSCustom is Listen over TLS with a configuration, which has at least a certificate. What it leaves open is as
+// crypto/tls has it: TLS 1.2 and later. With ClientAuth and ClientCAs the peers show certificates too; see Sock.TLS.
 func ListenTLSCustom(how, addr string, config *tls.Config) (*Server, error) {
 	l, err := listen(how, addr)
 	if err != nil {

@@ -45,6 +45,25 @@ type WebSocketServer struct {
 	// not like is answered with 403.
 	CheckOrigin func(r *http.Request) bool
 
+	// MaxConnections is how many connections there may be at once, and MaxConnectionsPerAddr how many from one address, as
+	// ClientAddr has it. One more is answered with 503 or 429. 0 means no limit. Until its request has come a connection is
+	// the http.Server's: set ReadHeaderTimeout there.
+	MaxConnections, MaxConnectionsPerAddr int
+
+	// ClientAddr returns the address that MaxConnectionsPerAddr counts a connection for; nil means the request's RemoteAddr.
+	// Behind a proxy it is to return what that proxy says in a header, which must not be believed from anybody else. Of an
+	// IPv6 address the /64 counts. Any other text counts as it is, a user's name for example; none is not counted.
+	ClientAddr func(r *http.Request) string
+
+	// Authorize decides who may connect, if it is not nil, before the connection becomes a WebSocket. user becomes the
+	// UserData of the Sock, for OnConnect and handlers. It is called for requests from allowed origins, concurrently.
+	//
+	// If err is or wraps an *Error the request is answered with its message, and 401 for CodeUnauthenticated, 429 for
+	// CodeResourceExhausted, 503 for CodeUnavailable and 403 for all others. Of any other error, which is logged, the peer
+	// is only told that it may not connect. Since pages cannot see that answer, one from a browser (it has an Origin) becomes
+	// a WebSocket that is closed at once, with the close code 4000 plus that status, and the message as reason.
+	Authorize func(r *http.Request) (user any, err error)
+
 	socks sockSet
 }
 
@@ -118,6 +137,14 @@ func (s *WebSocketServer) originPolicy() (func(*http.Request) bool, []string) {
 	return s.CheckOrigin, s.AllowedOrigins
 }
 
+//go:norace
+func (s *WebSocketServer) admission() (most, mostPerAddr int, clientAddr func(*http.Request) string) {
+	return s.MaxConnections, s.MaxConnectionsPerAddr, s.ClientAddr
+}
+
+//go:norace
+func (s *WebSocketServer) authorizer() func(*http.Request) (any, error) { return s.Authorize }
+
 // ServeHTTP makes the connection a WebSocket and returns, or serves the script. The connection lives on by itself, so that
 // it does not keep what net/http has for a request: handlers around this one see ServeHTTP return, and the request's
 // context end, when the conversation begins. OnConnect and Sock.CloseHandler tell when a connection begins and ends, and
@@ -126,12 +153,12 @@ func (s *WebSocketServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if serveScript(w, r) {
 		return
 	}
-	sock, l := s.upgrade(w, r)
-	if l == nil {
+	from, ok := s.enter(w, r)
+	if !ok {
 		return
 	}
-	if !s.socks.add(&sock.Sock) {
-		sock.Close()
+	sock, l := s.open(w, r, from)
+	if l == nil {
 		return
 	}
 	go s.serve(sock, l) // ends when hands are shaken, or in time
@@ -160,24 +187,45 @@ func (s *WebSocketServer) serve(sock *WebSocket, l *link) {
 // http.Server's own Shutdown does not know of these connections: call both.
 func (s *WebSocketServer) Shutdown(ctx context.Context) error { return s.socks.shutdown(ctx) }
 
-// upgrade makes the HTTP connection a WebSocket. When it cannot it has answered the request, and returns nil.
-func (s *WebSocketServer) upgrade(w http.ResponseWriter, r *http.Request) (*WebSocket, *link) {
+// open makes the WebSocket of a request that has entered, and puts it into the set. When it does not the connection has
+// left and the request is answered, and it returns nil.
+func (s *WebSocketServer) open(w http.ResponseWriter, r *http.Request, from string) (sock *WebSocket, l *link) {
+	defer func() {
+		if l == nil { // for whatever reason: a callback of the program's may have panicked
+			s.socks.leave(from)
+		}
+	}()
 	if !s.originAllowed(r) {
 		http.Error(w, fmt.Sprintf("gotalk: pages of %s may not connect here; see WebSocketServer.AllowedOrigins", r.Header.Get("Origin")),
 			http.StatusForbidden)
 		return nil, nil
 	}
+	user, why := s.authorize(r)
+	if why != nil {
+		deny(w, r, why)
+		return nil, nil
+	}
+	sock, l = s.upgrade(w, r)
+	if l == nil {
+		return nil, nil
+	}
+	sock.UserData = user
+	if !s.socks.add(&sock.Sock, from) {
+		sock.Close()
+		return nil, nil
+	}
+	return sock, l
+}
+
+// upgrade makes the HTTP connection a WebSocket. When it cannot it has answered the request, and returns nil.
+func (s *WebSocketServer) upgrade(w http.ResponseWriter, r *http.Request) (*WebSocket, *link) {
 	up := websocket.Upgrader{
 		HandshakeTimeout: defaultHandshakeTimeout,
 		ReadBufferSize:   1, // no frame is read through it, nor written
 		WriteBufferPool:  &writeBuffers,
 		CheckOrigin:      func(*http.Request) bool { return true },
 	}
-	header := http.Header{}
-	if offered := websocket.Subprotocols(r); len(offered) > 0 {
-		header.Set("Sec-WebSocket-Protocol", offered[0]) // a browser gives up if none of what it offers is taken
-	}
-	ws, err := up.Upgrade(hijacker{w}, r, header)
+	ws, err := up.Upgrade(hijacker{w}, r, subprotocol(r))
 	if err != nil {
 		return nil, nil
 	}

@@ -19,7 +19,7 @@ import (
 )
 
 // programs are the folders of programs that end by themselves.
-var programs = []string{"echo", "tcp", "unix", "tls", "pipe", "limits", "read-timeout", "stream", "workers", "files"}
+var programs = []string{"echo", "tcp", "unix", "tls", "mutual-tls", "pipe", "limits", "read-timeout", "stream", "workers", "files"}
 
 // commands are the arguments of those that would not end without.
 var commands = map[string][]string{"files": {"demo"}}

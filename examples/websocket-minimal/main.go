@@ -8,6 +8,7 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"time"
 
 	"github.com/gotalk-go/gotalk"
 )
@@ -28,5 +29,6 @@ func main() {
 		log.Fatalf("%v (-addr chooses another address)", err)
 	}
 	fmt.Printf("Open http://%s in a browser\n", l.Addr())
-	log.Fatal(http.Serve(l, nil))
+	server := &http.Server{ReadHeaderTimeout: 10 * time.Second} // who is slower is dropped
+	log.Fatal(server.Serve(l))
 }
