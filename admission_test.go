@@ -158,7 +158,8 @@ func TestMaxConnectionsPerAddr(t *testing.T) {
 	}()
 	tcp := func(ip string) net.Addr { return &net.TCPAddr{IP: net.ParseIP(ip), Port: len(open) + 1} }
 	for _, addr := range []net.Addr{
-		tcp("192.0.2.1"), tcp("192.0.2.2"), tcp("2001:db8::1"), tcp("2001:db8:0:1::1"), &net.TCPAddr{IP: net.ParseIP("fe80::1"), Zone: "eth0"},
+		tcp("192.0.2.1"), tcp("192.0.2.2"), tcp("2001:db8::1"), tcp("2001:db8:0:1::1"),
+		&net.TCPAddr{IP: net.ParseIP("fe80::1"), Zone: "eth0"},
 		&net.UnixAddr{Net: "unix"}, &net.UnixAddr{Net: "unix", Name: "@"}, &net.UnixAddr{Net: "unix", Name: "@"}, nil, nil,
 	} {
 		require.NoError(t, connect(addr), "%v", addr)
@@ -205,8 +206,11 @@ func TestMuteConnectionsCountAndEnd(t *testing.T) {
 func TestMuteConnectionsOverTLS(t *testing.T) {
 	limits := *gotalk.DefaultLimits
 	limits.HandshakeTimeout = 50 * time.Millisecond
-	for name, authorize := range map[string]func(*gotalk.Sock) error{"all": nil, "authorized": func(*gotalk.Sock) error { return nil }} {
-		for _, says := range []string{"", "\x16\x03\x01\x02\x00", "\x16\x03\x01\x00\x05\x01"} { // the beginning of a ClientHello, or none
+	for name, authorize := range map[string]func(*gotalk.Sock) error{
+		"all": nil, "authorized": func(*gotalk.Sock) error { return nil },
+	} {
+		for _, says := range []string{"", "\x16\x03\x01\x02\x00", "\x16\x03\x01\x00\x05\x01"} {
+			// The beginning of a ClientHello, or none.
 			t.Run(fmt.Sprintf("%s %q", name, says), func(t *testing.T) {
 				t.Parallel()
 				server, _ := listenTLS(t, echoHandlers(), nil)
@@ -321,7 +325,8 @@ func TestMaxConnectionsOfWebSockets(t *testing.T) {
 	connect := func(from string) (*gotalk.Sock, error) {
 		c := quietSock(nil)
 		t.Cleanup(func() { c.Close() })
-		return c, c.ConnectWebSocket(t.Context(), "ws://"+s.addr, nil, &gotalk.WebSocketOptions{Header: http.Header{"X-Real-Ip": {from}}})
+		return c, c.ConnectWebSocket(t.Context(), "ws://"+s.addr, nil,
+			&gotalk.WebSocketOptions{Header: http.Header{"X-Real-Ip": {from}}})
 	}
 	first, err := connect("2001:db8::1")
 	require.NoError(t, err)

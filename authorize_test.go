@@ -66,7 +66,8 @@ func TestAuthorizeRefuses(t *testing.T) {
 			gotalk.CodePermissionDenied, "not you", "",
 		},
 		"any error": {
-			func(*gotalk.Sock) error { return errors.New(internal) }, gotalk.CodePermissionDenied, "this peer may not connect", internal,
+			func(*gotalk.Sock) error { return errors.New(internal) },
+			gotalk.CodePermissionDenied, "this peer may not connect", internal,
 		},
 		"a panic": {
 			func(*gotalk.Sock) error { panic(internal) }, gotalk.CodeInternal, "internal error", internal,

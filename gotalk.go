@@ -116,8 +116,8 @@
 // [Server].Authorize says who may connect, by address or by [Sock.TLS]'s certificate, and [WebSocketServer].Authorize by the
 // HTTP request. Who may call what is for an interceptor to decide, by what Authorize has left in [Sock].UserData: see
 // examples/mutual-tls. A peer that is refused is told why, as far as Authorize says so by an [*Error]. Pages of other sites
-// cannot open a WebSocket unless [WebSocketServer].AllowedOrigins has them, and anything but a browser can say that it is of any
-// site. SECURITY.md has the limits and their defaults on one page, and what they leave open.
+// cannot open a WebSocket unless [WebSocketServer].AllowedOrigins has them, and anything but a browser can say that it is of
+// any site. SECURITY.md has the limits and their defaults on one page, and what they leave open.
 //
 // # Closing
 //

@@ -28,9 +28,15 @@ func TestPanicsStayInTheProcess(t *testing.T) {
 	log := logged(t)
 	h := echoHandlers()
 	h.HandleBufferRequest("buffer", func(*gotalk.Sock, string, []byte) ([]byte, error) { panic(secret) })
-	h.HandleBufferRequestContext("buffer with context", func(context.Context, *gotalk.Sock, string, []byte) ([]byte, error) { panic(secret) })
-	h.HandleBufferRequest("an error's value", func(*gotalk.Sock, string, []byte) ([]byte, error) { panic(fmt.Errorf("%s", secret)) })
-	h.HandleBufferRequest("a code", func(*gotalk.Sock, string, []byte) ([]byte, error) { panic(gotalk.NewError("aborted", secret)) })
+	h.HandleBufferRequestContext("buffer with context", func(context.Context, *gotalk.Sock, string, []byte) ([]byte, error) {
+		panic(secret)
+	})
+	h.HandleBufferRequest("an error's value", func(*gotalk.Sock, string, []byte) ([]byte, error) {
+		panic(fmt.Errorf("%s", secret))
+	})
+	h.HandleBufferRequest("a code", func(*gotalk.Sock, string, []byte) ([]byte, error) {
+		panic(gotalk.NewError("aborted", secret))
+	})
 	h.Handle("json", func(in any) (any, error) { panic(secret) })
 	h.Handle("result", func() (panicsAsJSON, error) { return panicsAsJSON{}, nil })
 	h.Handle("parameter", func(panicsAsJSON) error { return nil })
@@ -93,7 +99,10 @@ func TestPanicsStayInTheProcess(t *testing.T) {
 				var requests, streams, notes []string
 				switch name {
 				case "handlers":
-					requests = []string{"buffer", "buffer with context", "an error's value", "a code", "json", "result", "parameter", "error", "panic error", "typed"}
+					requests = []string{
+						"buffer", "buffer with context", "an error's value", "a code", "json", "result", "parameter", "error",
+						"panic error", "typed",
+					}
 					streams = []string{"stream request", "stream", "stream error", "stream panic error"}
 					notes = []string{"note", "note parameter", "buffer note"}
 				case "fallback":

@@ -18,7 +18,8 @@ func TestSecurityDocDefaults(t *testing.T) {
 	doc, err := os.ReadFile("SECURITY.md")
 	require.NoError(t, err)
 	said := map[string]string{}
-	for _, row := range regexp.MustCompile("(?m)^\\| `?([A-Za-z. ]+?)`? \\| ([^|]+) \\| [^|]+ \\|$").FindAllStringSubmatch(string(doc), -1) {
+	row := regexp.MustCompile("(?m)^\\| `?([A-Za-z. ]+?)`? \\| ([^|]+) \\| [^|]+ \\|$")
+	for _, row := range row.FindAllStringSubmatch(string(doc), -1) {
 		said[row[1]] = row[2]
 	}
 	delete(said, "limit")

@@ -33,8 +33,9 @@ type Server struct {
 	// MaxConnections is how many connections there may be at once, and MaxConnectionsPerAddr how many from one IP address,
 	// or from one /64 in the case of IPv6. They count from the moment that they are accepted, so those that never finish
 	// their handshake do too. One more is told so and closed, or just closed when many are at once: its Connect fails, with
-	// CodeUnavailable or CodeResourceExhausted, or its first call with ErrAbnormal if it is of gotalk 1.x. 0 means no limit. Behind a proxy use a Listener whose connections have the
-	// RemoteAddr of the client. What has no IP address, such as a Unix socket, counts for MaxConnections alone.
+	// CodeUnavailable or CodeResourceExhausted, or its first call with ErrAbnormal if it is of gotalk 1.x. 0 means no limit.
+	// Behind a proxy use a Listener whose connections have the RemoteAddr of the client. What has no IP address, such as a
+	// Unix socket, counts for MaxConnections alone.
 	MaxConnections, MaxConnectionsPerAddr int
 
 	// Authorize decides who may connect, if it is not nil. It is called when the peer has sent its version, so that
