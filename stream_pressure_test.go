@@ -212,15 +212,18 @@ func nothingHeld(t testing.TB, socks ...*gotalk.Sock) {
 
 // eventuallyNothingHeld is nothingHeld for real time, when the last handlers may still be returning.
 func eventuallyNothingHeld(t testing.TB, socks ...*gotalk.Sock) {
-	require.Eventually(t, func() bool {
+	held := func() (held string) {
 		for _, s := range socks {
 			if calls, streams, bytes := gotalk.Held(s); calls != 0 || streams != 0 || bytes != 0 {
-				return false
+				held += fmt.Sprintf("%d calls, %d streams, %d bytes; ", calls, streams, bytes)
 			}
 		}
-		return true
-	}, patience, 5*time.Millisecond)
-	nothingHeld(t, socks...)
+		return held
+	}
+	for deadline := time.Now().Add(patience); held() != "" && time.Now().Before(deadline); {
+		<-time.After(5 * time.Millisecond)
+	}
+	require.Empty(t, held())
 }
 
 // 100 streams that nobody takes hold up neither others nor calls.
