@@ -110,7 +110,8 @@ func newLink(s *Sock, conn io.ReadWriteCloser, f framing) *link {
 	if c, ok := conn.(*wsConn); ok {
 		l.w.conn, l.r.frames = c.Conn, &c.frames
 	}
-	l.r.readFrom(l.netConn())
+	l.w.raw = rawSocket(l.netConn())
+	l.r.readFrom(l.w.raw)
 	switch l.netConn().(type) {
 	case *net.TCPConn, *net.UnixConn:
 		l.w.lend = f != clientFraming // a client masks what it sends, which takes a copy
