@@ -70,7 +70,7 @@ type link struct {
 	calls       map[msgID]*call
 	plainCalls  int // those among calls whose result is not a stream
 	streams     map[msgID]*Stream
-	spent       spentIDs
+	spent       *spentIDs // nil before the first
 	queue       requestQueue
 	notes       noteQueue
 	running     int         // streaming requests being handled, until their reply is written
