@@ -70,8 +70,8 @@ type msgWriter struct {
 	posted    int       // bytes in queue and tail that did not wait for room
 	flushing  bool
 	listed    bool          // a sweeper is to write
-	unswept   int64         // bytes appended since
 	joining   bool          // framed messages may share a frame
+	unswept   int64         // bytes appended since a sweeper is to write
 	closed    error         // no message is taken any more; what is there is still written
 	failed    error         // the connection is broken
 	wake      chan struct{} // closed after each write, for those who wait; nil when nobody does
