@@ -81,7 +81,7 @@ func CodeOf(err error) Code {
 		return CodeDeadlineExceeded
 	case errors.Is(err, errParameterType):
 		return CodeInvalidArgument
-	case errors.Is(err, ErrPayloadTooLarge):
+	case errors.Is(err, ErrPayloadTooLarge), errors.Is(err, ErrNotRead):
 		return CodeResourceExhausted
 	case errors.Is(err, ErrUnexpectedStreamingRes), errors.Is(err, ErrUnsupported):
 		return CodeUnimplemented

@@ -27,6 +27,9 @@ var (
 	// this side can know, or than the protocol can carry (4 GiB - 1).
 	ErrPayloadTooLarge = errors.New("payload too large")
 
+	// ErrNotRead is returned by Sock.NotifyPrepared when the peer has left so much unread that a notification is not sent.
+	ErrNotRead = errors.New("gotalk: the peer has not read what was sent to it before")
+
 	// ErrStreamEnded is returned by writes to a stream that was ended by either side.
 	ErrStreamEnded = errors.New("stream ended")
 

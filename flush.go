@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// segment is a part of what is to be written: a buffer of the writer's, or a slice lent by a caller who waits.
+// segment is a part of what is to be written: a buffer of the writer's, or a slice lent by a caller who waits, or one that
+// never changes.
 type segment struct {
 	buf    *buffer
 	lent   []byte
@@ -79,48 +80,78 @@ func (w *msgWriter) flush() {
 			go w.flush() // ends when all is written or the connection broken
 			return
 		}
-		if w.tail != nil {
-			w.queue = append(w.queue, segment{buf: w.tail})
-			w.tail = nil
-		}
-		taken, n, timeout := w.queue, w.queued-w.written, w.timeout
-		w.queue, w.spare, w.posted = w.spare, nil, 0
+		taken, n, timeout := w.takeLocked()
 		w.mu.Unlock()
 
 		err := w.write(taken, timeout)
-		for i, s := range taken {
-			if s.buf != nil && cap(s.buf.b) <= keepBuffer {
-				s.buf.b = s.buf.b[:0]
-				buffers.Put(s.buf)
-			}
-			if s.given {
-				freePart(s.lent)
-			}
-			taken[i] = segment{}
-		}
+		release(taken)
 
 		w.mu.Lock()
-		if cap(taken) <= 64 {
-			w.spare = taken[:0]
-		}
+		w.reuseLocked(taken)
 		if err != nil {
-			w.failed = err
-			if w.closed == nil {
-				w.closed = err
-			}
-			w.queue, w.tail = nil, nil
+			w.failLocked(err)
 			break
 		}
-		w.written += n
-		wasOverfull := w.overfull()
-		w.unsent.Add(-n)
-		w.wakeLocked()
-		if wasOverfull && !w.overfull() {
-			w.mu.Unlock()
-			w.onRoom()
-			w.mu.Lock()
-		}
+		w.wroteLocked(n)
 	}
+	w.endFlushLocked()
+}
+
+// takeLocked takes all that is to be written, n bytes as they were counted.
+func (w *msgWriter) takeLocked() (taken []segment, n int64, timeout time.Duration) {
+	if w.tail != nil {
+		w.queue = append(w.queue, segment{buf: w.tail})
+		w.tail = nil
+	}
+	taken, n, timeout = w.queue, w.queued-w.written, w.timeout
+	w.queue, w.spare, w.posted = w.spare, nil, 0
+	return taken, n, timeout
+}
+
+// release gives back the buffers of segments that were written.
+func release(segments []segment) {
+	for i, s := range segments {
+		if s.buf != nil && cap(s.buf.b) <= keepBuffer {
+			s.buf.b = s.buf.b[:0]
+			buffers.Put(s.buf)
+		}
+		if s.given {
+			freePart(s.lent)
+		}
+		segments[i] = segment{}
+	}
+}
+
+func (w *msgWriter) reuseLocked(segments []segment) {
+	if cap(segments) <= 64 {
+		w.spare = segments[:0]
+	}
+}
+
+// failLocked ends writing because of err.
+func (w *msgWriter) failLocked(err error) {
+	w.failed = err
+	if w.closed == nil {
+		w.closed = err
+	}
+	w.queue, w.tail = nil, nil
+}
+
+// wroteLocked takes into account that n bytes were written. It gives up the lock for a moment if there is room again.
+func (w *msgWriter) wroteLocked(n int64) {
+	w.written += n
+	wasOverfull := w.overfull()
+	w.unsent.Add(-n)
+	w.wakeLocked()
+	if wasOverfull && !w.overfull() {
+		w.mu.Unlock()
+		w.onRoom()
+		w.mu.Lock()
+	}
+}
+
+// endFlushLocked ends being the flusher, and gives up the lock.
+func (w *msgWriter) endFlushLocked() {
 	if w.failed != nil {
 		w.unsent.Store(0)
 	}
@@ -136,18 +167,23 @@ func (w *msgWriter) flush() {
 	}
 }
 
+// bytesOf returns what the segment at i puts on the wire.
+func bytesOf(segments []segment, i int) []byte {
+	switch s := segments[i]; {
+	case s.buf != nil && s.buf.joined:
+		return joinFrom(segments, i)
+	case s.buf != nil:
+		return s.buf.b
+	default:
+		return s.lent
+	}
+}
+
 // write writes all of the segments, in steps that the peer must take within the timeout each.
 func (w *msgWriter) write(segments []segment, timeout time.Duration) error {
 	slices := w.slices[:0]
-	for i, s := range segments {
-		switch {
-		case s.buf != nil && s.buf.joined:
-			slices = append(slices, joinFrom(segments, i))
-		case s.buf != nil:
-			slices = append(slices, s.buf.b)
-		default:
-			slices = append(slices, s.lent)
-		}
+	for i := range segments {
+		slices = append(slices, bytesOf(segments, i))
 	}
 	w.slices = slices
 	defer func() {
@@ -197,5 +233,13 @@ func (w *msgWriter) arm(d time.Duration) {
 	if now := time.Now(); d != w.armedFor || now.Sub(w.armed) > d/16 {
 		w.armed, w.armedFor = now, d
 		w.deadline(now.Add(d + d/16))
+	}
+}
+
+// disarm sees to it that the next write, which does not wait, is not stopped by a deadline that has passed since it was set.
+func (w *msgWriter) disarm() {
+	if w.armedFor != 0 && time.Since(w.armed) > w.armedFor {
+		w.armedFor = 0
+		w.deadline(time.Time{})
 	}
 }

@@ -143,13 +143,13 @@ type batch struct {
 	answers int   // bytes of answers, with their headers
 	spent   int64 // nanoseconds in handlers, about
 	results int   // that calls got
-	asked   bool  // the peer has asked for something
 
 	runs   uint  // ever
-	notes  bool  // this goroutine is the one that handles notifications
 	serial int   // batches in a row of one result and nothing else
-	lent   bool  // a handler uses what lies in the reader's buffer
 	caller *call // whose caller is the one who reads; or nil
+	asked  bool  // the peer has asked for something since the last write
+	notes  bool  // this goroutine is the one that handles notifications
+	lent   bool  // a handler uses what lies in the reader's buffer
 }
 
 // sample tells whether to time the next run.

@@ -22,17 +22,17 @@ type beats struct {
 	received atomic.Int32 // from the peer since our last one
 	answers  atomic.Int32 // how many of our intervals in a row the peer sent one in
 	heard    atomic.Bool  // the peer has ever sent one
+	stopped  atomic.Bool  // set under mu
 
-	mu      sync.Mutex
-	timer   *time.Timer
-	stopped bool
+	mu    sync.Mutex
+	timer *time.Timer
 }
 
 // start begins to call beat, a moment from now.
 func (b *beats) start(beat func()) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if !b.stopped {
+	if !b.stopped.Load() {
 		b.timer = time.AfterFunc(firstBeat, beat)
 	}
 }
@@ -42,7 +42,7 @@ func (b *beats) again(d time.Duration) {
 	b.every.Store(int64(d))
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if !b.stopped && d > 0 && b.timer != nil {
+	if !b.stopped.Load() && d > 0 && b.timer != nil {
 		b.timer.Reset(d)
 	}
 }
@@ -50,7 +50,7 @@ func (b *beats) again(d time.Duration) {
 func (b *beats) stop() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.stopped = true
+	b.stopped.Store(true)
 	if b.timer != nil {
 		b.timer.Stop()
 	}

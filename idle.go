@@ -33,9 +33,9 @@ type socketReader struct {
 	full bool // it filled the buffer
 }
 
-// readFrom lets r read from conn.
-func (r *msgReader) readFrom(conn any) {
-	if raw := rawSocket(conn); raw != nil {
+// readFrom lets r read from raw, if there is one.
+func (r *msgReader) readFrom(raw syscall.RawConn) {
+	if raw != nil {
 		r.socket = &socketReader{raw: raw, size: minReadBuffer}
 		r.socket.try = r.tryRead
 	}

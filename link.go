@@ -27,14 +27,14 @@ type link struct {
 	sock      *Sock
 	server    *sockSet // that the Sock is in; nil if none. Set before the handshake
 	conn      io.ReadWriteCloser
+	done      event // the link is closed
+	gone      event // after that all is written, or given up, and the connection closed
+	w         msgWriter
+	pipe      bool // conn is in memory: no deadlines for reads, no heartbeats
 	greets    bool // this side says hello first
 	saidHello bool // this side has said hello. Set by the handshake, then owned by the read loop
 
-	pipe bool            // conn is in memory: no deadlines for reads, no heartbeats
-	base context.Context // gives context its values
-	done event           // the link is closed
-	gone event           // after that all is written, or given up, and the connection closed
-	w    msgWriter
+	crowd bool // so many requests wait that throttle must have a look. Owned by the read loop
 
 	// Set before Read, read-only after.
 	limits *Limits      // resolved
@@ -47,7 +47,6 @@ type link struct {
 	meta   requestMeta   // of the request that follows
 	why    *Error        // what the peer has said of the protocol error that is to follow; nil if nothing
 	batch  batch
-	crowd  bool // so many requests wait that throttle must have a look
 
 	// Own synchronisation.
 	reading      atomic.Bool               // Read was called
@@ -63,26 +62,26 @@ type link struct {
 	beats        beats
 	turn         turn
 	split        splitState
-	spare        sync.Pool // calls that are over, to be used again
+	spare        atomic.Pointer[sync.Pool] // calls that are over, to be used again
 
 	mu          sync.Mutex
 	cause       error // why it is closed; what calls return
 	calls       map[msgID]*call
 	plainCalls  int // those among calls whose result is not a stream
 	streams     map[msgID]*Stream
-	spent       spentIDs
+	spent       *spentIDs // nil before the first
 	queue       requestQueue
 	notes       noteQueue
-	running     int         // streaming requests being handled, until their reply is written
-	accepted    uint32      // streaming requests being handled, until before their reply
-	streamMeta  int         // bytes of the metadata of those
-	stopping    bool        // we shut down: no new requests, nor calls
-	told        bool        // and the peer was told, and closes the connection itself
-	away        bool        // the peer shuts down
-	leaving     bool        // no new calls, for one reason or the other
-	closeOnIdle *time.Timer // set by Shutdown: ends the link when the time is over
-	grace       *time.Timer // set when told and idle: ends the link when the peer does not
-	ctx         context.Context
+	running     int             // streaming requests being handled, until their reply is written
+	streamMeta  int             // bytes of the metadata of streaming requests being handled
+	accepted    uint32          // those, until before their reply
+	stopping    bool            // we shut down: no new requests, nor calls
+	told        bool            // and the peer was told, and closes the connection itself
+	away        bool            // the peer shuts down
+	leaving     bool            // no new calls, for one reason or the other
+	closeOnIdle *time.Timer     // set by Shutdown: ends the link when the time is over
+	grace       *time.Timer     // set when told and idle: ends the link when the peer does not
+	ctx         context.Context // ends with the link if cancel is set; else what gives it its values
 	cancel      context.CancelFunc
 	readErr     error         // what Sock.Read returns; nil while something reads
 	readEnd     chan struct{} // closed when nothing does; nil while nobody waits for that
@@ -90,7 +89,7 @@ type link struct {
 
 func newLink(s *Sock, conn io.ReadWriteCloser, f framing) *link {
 	l := &link{
-		sock: s, conn: conn, base: context.Background(),
+		sock: s, conn: conn, ctx: context.Background(),
 	}
 	l.w.conn, l.w.framing, l.w.giveUp, l.w.onRoom = conn, f, l.writeFailed, l.wakeReader
 	l.r.src, l.r.onWait = conn, l.flushSoon
@@ -110,7 +109,8 @@ func newLink(s *Sock, conn io.ReadWriteCloser, f framing) *link {
 	if c, ok := conn.(*wsConn); ok {
 		l.w.conn, l.r.frames = c.Conn, &c.frames
 	}
-	l.r.readFrom(l.netConn())
+	l.w.raw = rawSocket(l.netConn())
+	l.r.readFrom(l.w.raw)
 	switch l.netConn().(type) {
 	case *net.TCPConn, *net.UnixConn:
 		l.w.lend = f != clientFraming // a client masks what it sends, which takes a copy
@@ -415,8 +415,8 @@ func (l *link) post(m *message) {
 func (l *link) context() context.Context {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.ctx == nil {
-		l.ctx, l.cancel = context.WithCancel(context.WithoutCancel(l.base))
+	if l.cancel == nil {
+		l.ctx, l.cancel = context.WithCancel(context.WithoutCancel(l.ctx))
 		if l.closed.Load() {
 			l.cancel()
 		}

@@ -45,6 +45,9 @@ func (l *link) startBeats() {
 // readAfresh lets a new goroutine read, where this one has needed a large stack for what seldom comes, or may have for what
 // came before the connection fell idle: then it shall have a small one.
 func (l *link) readAfresh() error {
+	if l.batch.caller != nil { // who reads on its own goroutine, for a moment
+		return nil
+	}
 	l.r.arm(l.idleTimeout()) // which would take a large stack too
 	go l.readOn()            // ends with the connection, or when another goroutine takes over
 	return errTakenOver
@@ -167,7 +170,7 @@ func (l *link) readMessages() error {
 			}
 		case MsgTypeHeartbeat:
 			l.onHeartbeat(h)
-			if l.r.idle() && l.batch.caller == nil { // as where little else is to come
+			if l.r.idle() { // as where little else is to come
 				err = l.readAfresh()
 			}
 		case MsgTypeProtocolError:

@@ -47,8 +47,10 @@ type outcome struct {
 // outcome, or took it out of the pending table. The pool is the link's own: in testing/synctest a channel must not leave
 // its bubble.
 func (l *link) newCall() *call {
-	if c, ok := l.spare.Get().(*call); ok {
-		return c
+	if pool := l.spare.Load(); pool != nil {
+		if c, ok := pool.Get().(*call); ok {
+			return c
+		}
 	}
 	return &call{done: make(chan outcome, 1)}
 }
@@ -60,7 +62,10 @@ func (l *link) callOver(c *call) {
 		c.into = nil
 		c.filling.Unlock()
 	}
-	l.spare.Put(c)
+	if l.spare.Load() == nil {
+		l.spare.CompareAndSwap(nil, new(sync.Pool))
+	}
+	l.spare.Load().Put(c)
 }
 
 // fail ends a call that was taken out of the pending table.

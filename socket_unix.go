@@ -19,6 +19,21 @@ func rawSocket(conn any) (raw syscall.RawConn) {
 	return raw
 }
 
+// writeSocket writes as much of p as the system takes without waiting.
+func writeSocket(fd uintptr, p []byte) (n int, err error) {
+	for {
+		switch n, err = syscall.Write(int(fd), p); err {
+		case nil:
+			return n, nil
+		case syscall.EINTR:
+		case syscall.EAGAIN:
+			return 0, nil
+		default:
+			return 0, err
+		}
+	}
+}
+
 // readSocket reads into p what has come. If nothing has, ok is false.
 func readSocket(fd uintptr, p []byte) (n int, ok bool, err error) {
 	for {

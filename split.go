@@ -27,7 +27,7 @@ type splitState struct {
 	// Guarded by link.mu.
 	partials map[msgID]*partial     // requests of which not all has come; changed by the read loop alone
 	results  map[msgID]*atomic.Bool // results that leave in parts; true when the peer wants no more of it
-	lanes    [2]lane
+	lanes    *[2]lane
 }
 
 // partSize returns the size of the parts that a payload of n bytes leaves in, or 0 if it leaves whole.
@@ -174,8 +174,11 @@ type lane struct {
 	waiting []chan struct{}
 }
 
-// laneFor returns the lane for a payload of n bytes, and how many may be under way in it.
-func (l *link) laneFor(n int) (*lane, int) {
+// laneLocked returns the lane for a payload of n bytes, and how many may be under way in it.
+func (l *link) laneLocked(n int) (*lane, int) {
+	if l.split.lanes == nil {
+		l.split.lanes = new([2]lane)
+	}
 	if n > middleSize {
 		return &l.split.lanes[1], 1
 	}
@@ -185,8 +188,8 @@ func (l *link) laneFor(n int) (*lane, int) {
 // takeTurn waits until a split payload of n bytes may leave, in the order of the calls. endTurn must follow, unless it
 // fails because ctx or the link has ended.
 func (l *link) takeTurn(ctx context.Context, n int) (err error) {
-	lane, most := l.laneFor(n)
 	l.mu.Lock()
+	lane, most := l.laneLocked(n)
 	if lane.under < most {
 		lane.under++
 		l.mu.Unlock()
@@ -217,9 +220,9 @@ func (l *link) takeTurn(ctx context.Context, n int) (err error) {
 
 // endTurn lets the next one go.
 func (l *link) endTurn(n int) {
-	lane, _ := l.laneFor(n)
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	lane, _ := l.laneLocked(n)
 	if len(lane.waiting) == 0 {
 		lane.under--
 		return

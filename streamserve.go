@@ -165,7 +165,7 @@ func (l *link) onStreamRequest(h header) error {
 		return nil
 	}
 	l.mu.Lock()
-	l.spent.add(h.id)
+	l.spendLocked(h.id)
 	l.mu.Unlock()
 	return l.r.skip(h.size)
 }
@@ -223,7 +223,7 @@ func (l *link) onStreamPart(h header) error {
 	tooLargeHere := h.size > l.limits.MaxPayload
 	if st != nil && tooLargeHere {
 		delete(l.streams, h.id)
-		l.spent.add(h.id)
+		l.spendLocked(h.id)
 	}
 	l.mu.Unlock()
 	switch {
@@ -257,7 +257,7 @@ func (l *link) dropStream(st *Stream) {
 	l.mu.Lock()
 	if id := st.in.id; l.streams[id] == st { // or another stream has the id by now
 		delete(l.streams, id)
-		l.spent.add(id)
+		l.spendLocked(id)
 	}
 	l.mu.Unlock()
 }
@@ -341,12 +341,16 @@ type spentIDs struct {
 
 const maxSpentIDs = 1024
 
-func (s *spentIDs) has(id msgID) bool { return s.known[id] > 0 }
+func (s *spentIDs) has(id msgID) bool { return s != nil && s.known[id] > 0 }
+
+func (l *link) spendLocked(id msgID) {
+	if l.spent == nil {
+		l.spent = &spentIDs{known: map[msgID]int{}}
+	}
+	l.spent.add(id)
+}
 
 func (s *spentIDs) add(id msgID) {
-	if s.known == nil {
-		s.known = map[msgID]int{}
-	}
 	s.known[id]++
 	if len(s.order) < maxSpentIDs {
 		s.order = append(s.order, id)

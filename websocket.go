@@ -241,7 +241,7 @@ func (s *WebSocketServer) upgrade(w http.ResponseWriter, r *http.Request) (*WebS
 	}
 	l := newWSLink(&sock.Sock, ws.NetConn(), serverFraming)
 	l.conn.(*wsConn).subprotocol = ws.Subprotocol()
-	l.base = r.Context()
+	l.ctx = r.Context()
 	l.setLimits(limits)
 	sock.adopt(l)
 	return sock, l

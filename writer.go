@@ -5,6 +5,7 @@ import (
 	"io"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -49,6 +50,7 @@ func (m *message) appendHeader(b []byte) []byte {
 type msgWriter struct {
 	conn     io.Writer
 	deadline func(time.Time) error // nil when conn knows no deadlines
+	raw      syscall.RawConn       // that conn is; nil where it cannot be written to without waiting
 	giveUp   func()                // closes the connection: what ends a write where there are no deadlines
 	onRoom   func()                // called without locks when unsent has come back to its bound
 	framing  framing
@@ -67,7 +69,9 @@ type msgWriter struct {
 	written   int64     // bytes ever written
 	posted    int       // bytes in queue and tail that did not wait for room
 	flushing  bool
+	listed    bool          // a sweeper is to write
 	joining   bool          // framed messages may share a frame
+	unswept   int64         // bytes appended since a sweeper is to write
 	closed    error         // no message is taken any more; what is there is still written
 	failed    error         // the connection is broken
 	wake      chan struct{} // closed after each write, for those who wait; nil when nobody does
