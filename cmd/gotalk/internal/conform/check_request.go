@@ -60,7 +60,9 @@ var requestChecks = []check{
 		c.inStep()
 	}},
 	{"payload-70000", "2", "A payload of 70,000 bytes comes back whole.", "echo", func(t *T) { t.echoLarge(70_000) }},
-	{"payload-1mb", "2", "A payload of a mebibyte comes back whole, if the peer takes as much.", "echo", func(t *T) { t.echoLarge(1 << 20) }},
+	{"payload-1mb", "2",
+		"A payload of a mebibyte comes back whole, if the peer takes as much.",
+		"echo", func(t *T) { t.echoLarge(1 << 20) }},
 	{"lower-case", "2", "A peer sends the digits of numbers in lower case.", "echo", func(t *T) {
 		c := t.connect()
 		for _, n := range []int{0xab, 0xcdef, 10} {
@@ -108,19 +110,21 @@ var requestChecks = []check{
 		}
 		c.inStep()
 	}},
-	{"operation-unknown", "4", "A request for an unknown operation is answered with E, and its payload passed over.", "", func(t *T) {
-		c := t.connect()
-		for i, payload := range []string{hello, "", quoted(0, 70_000)} {
-			name := fmt.Sprint("conform/none", i)
-			id := c.newID()
-			c.send(request('r', id, name, payload))
-			said := c.wantError(id)
-			if said != `unknown operation "`+name+`"` && said != `no such operation "`+name+`"` {
-				t.warn(`the text is %q, where programs may look for: unknown operation "%s"`, escape(said), name)
+	{"operation-unknown", "4",
+		"A request for an unknown operation is answered with E, and its payload passed over.",
+		"", func(t *T) {
+			c := t.connect()
+			for i, payload := range []string{hello, "", quoted(0, 70_000)} {
+				name := fmt.Sprint("conform/none", i)
+				id := c.newID()
+				c.send(request('r', id, name, payload))
+				said := c.wantError(id)
+				if said != `unknown operation "`+name+`"` && said != `no such operation "`+name+`"` {
+					t.warn(`the text is %q, where programs may look for: unknown operation "%s"`, escape(said), name)
+				}
 			}
-		}
-		c.inStep()
-	}},
+			c.inStep()
+		}},
 	{"name-utf8", "2", "Names are UTF-8, and their sizes in bytes.", "", func(t *T) {
 		c := t.connect()
 		c.send(request('r', "0000", "conform/größe/☃", hello))

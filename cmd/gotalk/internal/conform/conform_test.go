@@ -61,7 +61,7 @@ func TestOursPassesWithLimits(t *testing.T) {
 // A peer whose echo takes JSON is checked for all but what takes other bytes.
 func TestEchoOfJSON(t *testing.T) {
 	t.Parallel()
-	h := gotalk.NewHandlers()
+	h := &gotalk.Handlers{}
 	h.Handle("echo", func(in string) (string, error) { return in, nil })
 	r := check(t, options(serveTCP(t, h, nil)))
 	require.Empty(t, ended(r, conform.Failed))
@@ -80,10 +80,10 @@ func TestPrintedReport(t *testing.T) {
 	p.Summary(r)
 	require.Equal(t, `
 requests
-  ✓ request                      T
+  ✓ request T
 
 heartbeats
-  ✗ heartbeat-answered           T
+  ✗ heartbeat-answered T
       The accepting side answers each heartbeat with one of its own. (PROTOCOL.md, section 7)
         > 01
         < 01

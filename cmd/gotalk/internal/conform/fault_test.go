@@ -54,7 +54,8 @@ const malformedChecks = "size-not-hexadecimal|size-lookalikes|name-size-not-hex|
 
 var faults = []fault{
 	{"no version", "version", ".", func(*proxy) sides { return sides{version: func(string) string { return "" }} }},
-	{"version with a line end", "version", ".", func(*proxy) sides { return sides{version: func(v string) string { return v + "\n" }} }},
+	{"version with a line end", "version",
+		".", func(*proxy) sides { return sides{version: func(v string) string { return v + "\n" }} }},
 	{"version 1", "version", ".", func(*proxy) sides { return sides{version: func(string) string { return "1 " }} }},
 	{"any version will do", "version-unsupported", "version-garbage", func(*proxy) sides {
 		return sides{inVersion: func(v string) string {
@@ -90,21 +91,23 @@ var faults = []fault{
 	{"digits in upper case", "lower-case", "", out(when("RES", func(m msg) string {
 		return m.raw[:5] + strings.ToUpper(m.raw[5:13]) + m.raw[13:]
 	}))},
-	{"cannot read digits in upper case", "upper-case|call-upper-case", "credit-of-nothing", in(when("rsnRES", func(m msg) string {
-		if m.raw[:len(m.raw)-len(m.payload)] != m.bytes()[:len(m.raw)-len(m.payload)] {
-			return hangUp
-		}
-		return m.raw
-	}))},
+	{"cannot read digits in upper case", "upper-case|call-upper-case",
+		"credit-of-nothing", in(when("rsnRES", func(m msg) string {
+			if m.raw[:len(m.raw)-len(m.payload)] != m.bytes()[:len(m.raw)-len(m.payload)] {
+				return hangUp
+			}
+			return m.raw
+		}))},
 	{"sizes with blanks", "request", ".", out(when("R", func(m msg) string {
 		return m.raw[:5] + fmt.Sprintf("%8x", len(m.payload)) + m.payload
 	}))},
 	{"decimal sizes", "request|payload-sizes", ".", out(when("R", func(m msg) string {
 		return m.raw[:5] + fmt.Sprintf("%08d", len(m.payload)) + m.payload
 	}))},
-	{"sizes in characters", "payload-utf8", "payload-binary|operation-unknown|error.*|name-.*|stream-.*", out(when("RES", func(m msg) string {
-		return m.raw[:5] + fmt.Sprintf("%08x", utf8.RuneCountInString(m.payload)) + m.payload
-	}))},
+	{"sizes in characters", "payload-utf8",
+		"payload-binary|operation-unknown|error.*|name-.*|stream-.*", out(when("RES", func(m msg) string {
+			return m.raw[:5] + fmt.Sprintf("%08x", utf8.RuneCountInString(m.payload)) + m.payload
+		}))},
 	{"payloads are text", "payload-binary", "stream-both-ways", out(when("RS", func(m msg) string {
 		m.payload = strings.ToValidUTF8(m.payload, "\ufffd")
 		return m.bytes()
@@ -115,10 +118,11 @@ var faults = []fault{
 		}
 		return m.bytes()
 	}))},
-	{"16 bits for sizes", "payload-70000", "payload-sizes|payload-1mb|call-large|.*large.*|hello-empty|stream-not-read|split.*", out(when("RS", func(m msg) string {
-		m.payload = m.payload[:len(m.payload)&0xffff]
-		return m.bytes()
-	}))},
+	{"16 bits for sizes", "payload-70000",
+		"payload-sizes|payload-1mb|call-large|.*large.*|hello-empty|stream-not-read|split.*", out(when("RS", func(m msg) string {
+			m.payload = m.payload[:len(m.payload)&0xffff]
+			return m.bytes()
+		}))},
 	{"names of 255 bytes", "name-4095", "", in(when("r", func(m msg) string {
 		if len(m.name) > 255 {
 			return hangUp
@@ -131,39 +135,45 @@ var faults = []fault{
 		}
 		return m.raw
 	}))},
-	{"no answer to unknown operations", "operation-unknown", "request-to-stream|name-.*|upper-case|hello-.*|errors?-.*|stream.*|websocket.*", out(when("E", func(m msg) string {
-		if strings.Contains(m.payload, "unknown operation") {
-			return ""
-		}
-		return m.raw
-	}))},
-	{"an unknown operation ends the connection", "operation-unknown", "request-to-stream|name-.*|upper-case|hello-.*|errors?-.*|stream.*", out(when("E", func(m msg) string {
-		if strings.Contains(m.payload, "unknown operation") {
-			return hangUp
-		}
-		return m.raw
-	}))},
-	{"an unknown operation has an empty result", "operation-unknown", "name-.*|upper-case|hello-.*|errors?-.*|stream.*|request-to-stream", out(when("E", func(m msg) string {
-		if strings.Contains(m.payload, "unknown operation") {
-			return "R" + m.id + "00000000"
-		}
-		return m.raw
-	}))},
-	{"errors are single results", "error-result|operation-unknown", ".", out(when("E", func(m msg) string { return "R" + m.raw[1:] }))},
-	{"an unknown notification is answered", "notification-unknown", "notification-empty-name|reserved-names.*|extensions-before-hello", func(*proxy) sides {
-		return sides{back: when("n", func(m msg) string {
-			if strings.HasPrefix(m.name, "gotalk:") || m.name == "ping" {
+	{"no answer to unknown operations", "operation-unknown",
+		"request-to-stream|name-.*|upper-case|hello-.*|errors?-.*|stream.*|websocket.*", out(when("E", func(m msg) string {
+			if strings.Contains(m.payload, "unknown operation") {
 				return ""
 			}
-			return "E\x00\x00\x00\x0000000000"
-		})}
-	}},
-	{"an unknown notification ends the connection", "notification-unknown", "notification-empty-name", in(when("n", func(m msg) string {
-		if !strings.HasPrefix(m.name, "gotalk:") && m.name != "ping" {
-			return hangUp
-		}
-		return m.raw
-	}))},
+			return m.raw
+		}))},
+	{"an unknown operation ends the connection", "operation-unknown",
+		"request-to-stream|name-.*|upper-case|hello-.*|errors?-.*|stream.*", out(when("E", func(m msg) string {
+			if strings.Contains(m.payload, "unknown operation") {
+				return hangUp
+			}
+			return m.raw
+		}))},
+	{"an unknown operation has an empty result", "operation-unknown",
+		"name-.*|upper-case|hello-.*|errors?-.*|stream.*|request-to-stream", out(when("E", func(m msg) string {
+			if strings.Contains(m.payload, "unknown operation") {
+				return "R" + m.id + "00000000"
+			}
+			return m.raw
+		}))},
+	{"errors are single results", "error-result|operation-unknown",
+		".", out(when("E", func(m msg) string { return "R" + m.raw[1:] }))},
+	{"an unknown notification is answered", "notification-unknown",
+		"notification-empty-name|reserved-names.*|extensions-before-hello", func(*proxy) sides {
+			return sides{back: when("n", func(m msg) string {
+				if strings.HasPrefix(m.name, "gotalk:") || m.name == "ping" {
+					return ""
+				}
+				return "E\x00\x00\x00\x0000000000"
+			})}
+		}},
+	{"an unknown notification ends the connection", "notification-unknown",
+		"notification-empty-name", in(when("n", func(m msg) string {
+			if !strings.HasPrefix(m.name, "gotalk:") && m.name != "ping" {
+				return hangUp
+			}
+			return m.raw
+		}))},
 	{"notifications overtake each other", "notification-order", "", func(*proxy) sides {
 		held := ""
 		return sides{out: named("pong", func(m msg) string {
@@ -176,23 +186,24 @@ var faults = []fault{
 		})}
 	}},
 	{"notifications come twice", "notification", "notification-order", in(named("ping", twice))},
-	{"one request at a time", "slow-request|call-meanwhile", "calls?-.*|retry-result|extensions-.*|cancel.*|timeout.*|meta.*|goaway.*|closed.*|protocol-error-with.*|request-to-stream", func(*proxy) sides {
-		gate := make(chan struct{}, 1)
-		return sides{in: when("r", func(m msg) string {
-			select {
-			case gate <- struct{}{}:
-			case <-time.After(5 * time.Second):
-				return hangUp
-			}
-			return m.raw
-		}), out: when("REe", func(m msg) string {
-			select {
-			case <-gate:
-			default:
-			}
-			return m.raw
-		})}
-	}},
+	{"one request at a time", "slow-request|call-meanwhile",
+		"calls?-.*|retry-result|extensions-.*|cancel.*|timeout.*|meta.*|goaway.*|closed.*|protocol-error-with.*|request-to-stream", func(*proxy) sides {
+			gate := make(chan struct{}, 1)
+			return sides{in: when("r", func(m msg) string {
+				select {
+				case gate <- struct{}{}:
+				case <-time.After(5 * time.Second):
+					return hangUp
+				}
+				return m.raw
+			}), out: when("REe", func(m msg) string {
+				select {
+				case <-gate:
+				default:
+				}
+				return m.raw
+			})}
+		}},
 	{"ids are those of the process", "two-connections", ".", func(p *proxy) sides {
 		return sides{in: when("r", func(m msg) string {
 			p.mu.Lock()
@@ -212,22 +223,23 @@ var faults = []fault{
 			return m.raw
 		})}
 	}},
-	{"mixes results up", "in-flight|pipelined", "requests-after-hello|websocket.*|goaway.*|calls-at-once", func(*proxy) sides {
-		held := ""
-		return sides{out: when("R", func(m msg) string {
-			if m.id[0] != 'm' {
-				return m.raw
-			}
-			if held == "" {
-				held = m.id
-				return ""
-			}
-			a, b := m, m
-			b.id, held = held, ""
-			b.payload = m.payload
-			return a.bytes() + b.bytes()
-		})}
-	}},
+	{"mixes results up", "in-flight|pipelined",
+		"requests-after-hello|websocket.*|goaway.*|calls-at-once", func(*proxy) sides {
+			held := ""
+			return sides{out: when("R", func(m msg) string {
+				if m.id[0] != 'm' {
+					return m.raw
+				}
+				if held == "" {
+					held = m.id
+					return ""
+				}
+				a, b := m, m
+				b.id, held = held, ""
+				b.payload = m.payload
+				return a.bytes() + b.bytes()
+			})}
+		}},
 	{"a read is a message", "one-byte-at-a-time|cut-anywhere|pipelined", ".", func(*proxy) sides {
 		first := true
 		return sides{chunk: func(b []byte) []byte {
@@ -252,24 +264,25 @@ var faults = []fault{
 			return b
 		}}
 	}},
-	{"unknown results end the connection", "results-nobody-waits-for|call-twice-answered|call-unknown-ids", "call-stream-result|size-claimed", func(*proxy) sides {
-		var mu sync.Mutex
-		open := map[string]bool{}
-		return sides{in: when("RESe", func(m msg) string {
-			mu.Lock()
-			defer mu.Unlock()
-			if !open[m.id] {
-				return hangUp
-			}
-			delete(open, m.id)
-			return m.raw
-		}), out: when("r", func(m msg) string {
-			mu.Lock()
-			defer mu.Unlock()
-			open[m.id] = true
-			return m.raw
-		})}
-	}},
+	{"unknown results end the connection", "results-nobody-waits-for|call-twice-answered|call-unknown-ids",
+		"call-stream-result|size-claimed", func(*proxy) sides {
+			var mu sync.Mutex
+			open := map[string]bool{}
+			return sides{in: when("RESe", func(m msg) string {
+				mu.Lock()
+				defer mu.Unlock()
+				if !open[m.id] {
+					return hangUp
+				}
+				delete(open, m.id)
+				return m.raw
+			}), out: when("r", func(m msg) string {
+				mu.Lock()
+				defer mu.Unlock()
+				open[m.id] = true
+				return m.raw
+			})}
+		}},
 	{"any result is taken for the call's", "call-unknown-ids", "call-ids|calls-at-once", func(*proxy) sides {
 		var mu sync.Mutex
 		last := ""
@@ -325,41 +338,43 @@ var faults = []fault{
 		}
 		return m.raw
 	}))},
-	{"streams end twice", "stream", "stream.*|credit.*|hello-.*|split.*|cancel-stream|request-to-stream", out(when("S", func(m msg) string {
-		if m.payload == "" {
-			return m.raw + m.raw
-		}
-		return m.raw
-	}))},
+	{"streams end twice", "stream",
+		"stream.*|credit.*|hello-.*|split.*|cancel-stream|request-to-stream", out(when("S", func(m msg) string {
+			if m.payload == "" {
+				return m.raw + m.raw
+			}
+			return m.raw
+		}))},
 	{"streams end with R", "stream", "stream.*|credit.*|hello-.*", out(when("S", func(m msg) string {
 		if m.payload == "" {
 			return "R" + m.raw[1:]
 		}
 		return m.raw
 	}))},
-	{"a stream is handled when all of it is there", "stream-both-ways", "stream-.*|credit.*|cancel-stream", func(*proxy) sides {
-		var mu sync.Mutex
-		held := map[string]string{}
-		return sides{in: when("sp", func(m msg) string {
-			mu.Lock()
-			defer mu.Unlock()
-			all, open := held[m.id]
-			switch {
-			case m.is("s") && strings.HasPrefix(m.name, "conform"):
-				return m.raw
-			case m.is("s"):
-				held[m.id] = m.raw
-			case !open:
-				return m.raw
-			case m.payload != "":
-				held[m.id] = all + m.raw
-			default:
-				delete(held, m.id)
-				return all + m.raw
-			}
-			return ""
-		})}
-	}},
+	{"a stream is handled when all of it is there", "stream-both-ways",
+		"stream-.*|credit.*|cancel-stream", func(*proxy) sides {
+			var mu sync.Mutex
+			held := map[string]string{}
+			return sides{in: when("sp", func(m msg) string {
+				mu.Lock()
+				defer mu.Unlock()
+				all, open := held[m.id]
+				switch {
+				case m.is("s") && strings.HasPrefix(m.name, "conform"):
+					return m.raw
+				case m.is("s"):
+					held[m.id] = m.raw
+				case !open:
+					return m.raw
+				case m.payload != "":
+					held[m.id] = all + m.raw
+				default:
+					delete(held, m.id)
+					return all + m.raw
+				}
+				return ""
+			})}
+		}},
 	{"an empty first part is the end", "stream-empty-first-part", "", func(*proxy) sides {
 		return sides{in: when("s", func(m msg) string {
 			if m.payload == "" && m.name == "stream" {
@@ -377,16 +392,19 @@ var faults = []fault{
 		}
 		return ""
 	}))},
-	{"a late part is answered", "stream-refused", "stream-.*|cancel-stream|credit-overrun", lateParts(func(id string) string { return "E" + id + "00000004late" })},
-	{"a late part ends the connection", "stream-refused", "stream-.*|cancel-stream|credit-overrun", lateParts(func(string) string { return "f00000002" })},
-	{"a stream of an unknown operation is left alone", "stream-refused", "stream-refused.*|stream-to-request|request-to-stream|split.*", func(*proxy) sides {
-		return sides{in: when("s", func(m msg) string {
-			if m.name != "stream" {
-				return ""
-			}
-			return m.raw
-		})}
-	}},
+	{"a late part is answered", "stream-refused",
+		"stream-.*|cancel-stream|credit-overrun", lateParts(func(id string) string { return "E" + id + "00000004late" })},
+	{"a late part ends the connection", "stream-refused",
+		"stream-.*|cancel-stream|credit-overrun", lateParts(func(string) string { return "f00000002" })},
+	{"a stream of an unknown operation is left alone", "stream-refused",
+		"stream-refused.*|stream-to-request|request-to-stream|split.*", func(*proxy) sides {
+			return sides{in: when("s", func(m msg) string {
+				if m.name != "stream" {
+					return ""
+				}
+				return m.raw
+			})}
+		}},
 	{"parts of no stream are dropped", "part-of-no-stream", "", func(*proxy) sides {
 		known := map[string]bool{}
 		return sides{in: when("sp", func(m msg) string {
@@ -408,10 +426,14 @@ var faults = []fault{
 			return m.raw
 		})}
 	}},
-	{"closes without a protocol error", "type-unknown|version-unsupported|" + malformedChecks, ".*malformed|version-garbage|part-of-no-stream|stream-id-in-use", out(when("f", drop))},
-	{"stays open after a protocol error", "type-unknown|version-unsupported|" + malformedChecks, ".*malformed|version-garbage|part-of-no-stream|stream-id-in-use|goaway.*|protocol-error.*", func(*proxy) sides { return sides{open: true} }},
-	{"the wrong protocol error", "type-unknown|" + malformedChecks, ".*malformed|version-.*|part-of-no-stream|stream-id-in-use", out(when("f", func(msg) string { return "f00000000" }))},
-	{"messages behind a protocol error", "type-unknown|" + malformedChecks, ".*malformed|version-.*|part-of-no-stream|stream-id-in-use", out(when("f", func(m msg) string { return m.raw + "h000000000000" + m.raw }))},
+	{"closes without a protocol error", "type-unknown|version-unsupported|" + malformedChecks,
+		".*malformed|version-garbage|part-of-no-stream|stream-id-in-use", out(when("f", drop))},
+	{"stays open after a protocol error", "type-unknown|version-unsupported|" + malformedChecks,
+		".*malformed|version-garbage|part-of-no-stream|stream-id-in-use|goaway.*|protocol-error.*", func(*proxy) sides { return sides{open: true} }},
+	{"the wrong protocol error", "type-unknown|" + malformedChecks,
+		".*malformed|version-.*|part-of-no-stream|stream-id-in-use", out(when("f", func(msg) string { return "f00000000" }))},
+	{"messages behind a protocol error", "type-unknown|" + malformedChecks,
+		".*malformed|version-.*|part-of-no-stream|stream-id-in-use", out(when("f", func(m msg) string { return m.raw + "h000000000000" + m.raw }))},
 	{"an unknown type is passed over", "type-unknown", "", func(*proxy) sides {
 		return sides{in: func(m msg) string {
 			if !m.is("rspRSEenhf") {
@@ -445,23 +467,26 @@ var faults = []fault{
 			return v
 		}}
 	}},
-	{"an error of one ends all", "errors-of-others", ".*-malformed|type-unknown|half-messages|size-.*", func(p *proxy) sides {
-		return sides{in: func(m msg) string {
-			if !m.is("rspRSEenhf") {
-				p.mu.Lock()
-				defer p.mu.Unlock()
-				for _, nc := range p.conns {
-					nc.Close()
+	{"an error of one ends all", "errors-of-others",
+		".*-malformed|type-unknown|half-messages|size-.*", func(p *proxy) sides {
+			return sides{in: func(m msg) string {
+				if !m.is("rspRSEenhf") {
+					p.mu.Lock()
+					defer p.mu.Unlock()
+					for _, nc := range p.conns {
+						nc.Close()
+					}
+					p.conns = nil
 				}
-				p.conns = nil
-			}
-			return m.raw
-		}}
-	}},
+				return m.raw
+			}}
+		}},
 	{"heartbeats are not answered", "heartbeat-answered", "", out(when("h", drop))},
 	{"heartbeats are answered twice", "heartbeat-answered", "", out(when("h", twice))},
-	{"heartbeats end the connection", "heartbeat-accepted", "heartbeat.*|lower-case|hello-not-unasked|websocket-messages", in(when("h", end))},
-	{"heartbeats are short", "heartbeat-answered", "heartbeat.*|lower-case|hello-not-unasked|.*malformed|result-size.*", out(when("h", func(m msg) string { return m.raw[:9] }))},
+	{"heartbeats end the connection", "heartbeat-accepted",
+		"heartbeat.*|lower-case|hello-not-unasked|websocket-messages", in(when("h", end))},
+	{"heartbeats are short", "heartbeat-answered",
+		"heartbeat.*|lower-case|hello-not-unasked|.*malformed|result-size.*", out(when("h", func(m msg) string { return m.raw[:9] }))},
 	{"serves one connection at a time", "two-connections|many-connections", ".", func(p *proxy) sides {
 		p.mu.Lock()
 		first := len(p.conns) == 2
@@ -475,7 +500,8 @@ var faults = []fault{
 		return sides{version: func(v string) string { return v + "n00cgotalk:hello00000002{}" }, out: named("gotalk:hello", drop)}
 	}},
 	{"hello twice", "hello", "", out(named("gotalk:hello", twice))},
-	{"hello that is no JSON", "hello", ".*malformed", out(named("gotalk:hello", func(m msg) string { m.payload = "cancel,error"; return m.bytes() }))},
+	{"hello that is no JSON", "hello",
+		".*malformed", out(named("gotalk:hello", func(m msg) string { m.payload = "cancel,error"; return m.bytes() }))},
 	{"hello with a window that is no number", "hello", "credit.*", out(named("gotalk:hello", func(m msg) string {
 		m.payload = strings.Replace(m.payload, `"credit":262144`, `"credit":"262144"`, 1)
 		return m.bytes()
@@ -500,13 +526,15 @@ var faults = []fault{
 		m.payload = strings.Replace(m.payload, `"message"`, `"text"`, 1)
 		return m.bytes()
 	}))},
-	{"ends the connection on reserved names", "reserved-names-dropped", "reserved-names.*|hello-unknown-keys", in(when("n", func(m msg) string {
-		if m.name == "gotalk:future" || strings.Contains(m.name, "invented") {
-			return hangUp
-		}
-		return m.raw
-	}))},
-	{"reserved names reach handlers", "reserved-names-dropped", "reserved-names.*", in(named("gotalk:ping", func(m msg) string { m.name = "ping"; return m.bytes() }))},
+	{"ends the connection on reserved names", "reserved-names-dropped",
+		"reserved-names.*|hello-unknown-keys", in(when("n", func(m msg) string {
+			if m.name == "gotalk:future" || strings.Contains(m.name, "invented") {
+				return hangUp
+			}
+			return m.raw
+		}))},
+	{"reserved names reach handlers", "reserved-names-dropped",
+		"reserved-names.*", in(named("gotalk:ping", func(m msg) string { m.name = "ping"; return m.bytes() }))},
 	{"malformed hello is passed over", "hello-malformed", "", in(named("gotalk:hello", func(m msg) string {
 		if !json.Valid([]byte(m.payload)) {
 			return ""
@@ -565,18 +593,20 @@ var faults = []fault{
 		m.payload = strings.Replace(m.payload, `"credit":262144`, `"credit":4096`, 1)
 		return m.bytes()
 	}))},
-	{"an empty S behind E after hello", "stream-refused-after-hello", "error-code|hello.*|credit-overrun", func(*proxy) sides {
-		said := false
-		return sides{out: when("nE", func(m msg) string {
-			said = said || m.name == "gotalk:hello"
-			if said && m.is("E") && m.id == "none" {
-				return m.raw + "S" + m.id + "00000000"
-			}
-			return m.raw
-		})}
-	}},
+	{"an empty S behind E after hello", "stream-refused-after-hello",
+		"error-code|hello.*|credit-overrun", func(*proxy) sides {
+			said := false
+			return sides{out: when("nE", func(m msg) string {
+				said = said || m.name == "gotalk:hello"
+				if said && m.is("E") && m.id == "none" {
+					return m.raw + "S" + m.id + "00000000"
+				}
+				return m.raw
+			})}
+		}},
 	{"goaway is not acted on", "goaway", "goaway-.*", in(named("gotalk:goaway", drop))},
-	{"goaway ends the connection at once", "goaway-with-requests|goaway-with-calls", "extensions-before-hello|goaway-malformed", in(named("gotalk:goaway", end))},
+	{"goaway ends the connection at once", "goaway-with-requests|goaway-with-calls",
+		"extensions-before-hello|goaway-malformed", in(named("gotalk:goaway", end))},
 }
 
 // digits makes a size of what is none.
