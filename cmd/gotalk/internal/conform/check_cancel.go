@@ -80,7 +80,9 @@ var cancelChecks = []check{
 	}},
 	{"meta-any-keys", "9", "Meta may have any keys, and values that nobody expects.", "meta", func(t *T) {
 		c := t.sayHello(`"meta":1`)
-		for _, payload := range []string{`{}`, `{"user":"rasmus","traceparent":"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}`, `{"a":1,"b":[null],"c":{}}`, `{"timeout_ms":1e9}`} {
+		for _, payload := range []string{`{}`,
+			`{"user":"rasmus","traceparent":"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}`,
+			`{"a":1,"b":[null],"c":{}}`, `{"timeout_ms":1e9}`} {
 			id := c.newID()
 			c.send(note("gotalk:meta", id+payload), c.echoRequest(id, hello))
 			c.wantAnswer(id)

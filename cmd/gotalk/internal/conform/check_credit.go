@@ -119,13 +119,15 @@ var creditChecks = []check{
 		"Credit for what is over, or never was, is dropped. Its digits are of either case.",
 		"credit", func(t *T) {
 			c := t.sayHello(`"credit":1000`)
-			c.send(note("gotalk:credit", "S????0000000a"), note("gotalk:credit", "p????0000000A"), note("gotalk:credit", "S\x00\x00\x00\x00ffffffff"))
+			c.send(note("gotalk:credit", "S????0000000a"), note("gotalk:credit", "p????0000000A"),
+				note("gotalk:credit", "S\x00\x00\x00\x00ffffffff"))
 			c.inStep()
 		}},
 	{"credit-malformed", "9",
 		"Credit that is not a type, an id and a number is answered with protocol error 2.",
 		"credit", func(t *T) {
-			for _, payload := range []string{"", "S0001", "S00010000000", "S0001zzzzzzzz", "S0001+000000a", "S00010000000a0", "x00010000000a"} {
+			for _, payload := range []string{"", "S0001", "S00010000000", "S0001zzzzzzzz",
+				"S0001+000000a", "S00010000000a0", "x00010000000a"} {
 				c := t.sayHello(`"credit":1000`)
 				c.send(note("gotalk:credit", payload))
 				c.wantEnd(2)

@@ -13,7 +13,8 @@ var errorChecks = []check{
 		t.malformed("n004note\x00\x00\x00\x00\x00\x00\x00\x05")
 	}},
 	{"size-lookalikes", "6", "Signs, prefixes, blanks and underscores are no digits.", "", func(t *T) {
-		for _, size := range []string{"+0000005", "-0000005", "0x000005", "       5", "0000_005", "5       ", "00000:00", "0000000\n"} {
+		for _, size := range []string{"+0000005", "-0000005", "0x000005", "       5",
+			"0000_005", "5       ", "00000:00", "0000000\n"} {
 			t.malformed("r0001004echo" + size)
 		}
 	}},

@@ -44,7 +44,8 @@ var extensionChecks = []check{
 	{"extensions-before-hello", "9", "Extensions that come before hello are dropped.", "wait", func(t *T) {
 		c := t.connect()
 		c.send(note("gotalk:meta", `0000{"timeout_ms":1}`), request('r', "0000", t.op("wait"), hello))
-		c.send(note("gotalk:cancel", "0000"), note("gotalk:credit", "S00000000000a"), note("gotalk:goaway", "{}"), note("gotalk:cancel", "malformed"))
+		c.send(note("gotalk:cancel", "0000"), note("gotalk:credit", "S00000000000a"),
+			note("gotalk:goaway", "{}"), note("gotalk:cancel", "malformed"))
 		c.stillAnswers("")
 		const want = "no answer, as a peer without hello cannot cancel"
 		if m, ok := c.soon(4*t.options.Quiet, want); ok {
@@ -100,7 +101,8 @@ var extensionChecks = []check{
 	{"hello-malformed", "9",
 		"A hello that is no JSON object, or is over 16 KiB, is answered with protocol error 2.",
 		"hello", func(t *T) {
-			for _, payload := range []string{"", "not JSON", "[1,2]", "{", `{"credit":"much"}`, `{"a":"` + strings.Repeat("a", 16<<10) + `"}`} {
+			for _, payload := range []string{"", "not JSON", "[1,2]", "{", `{"credit":"much"}`,
+				`{"a":"` + strings.Repeat("a", 16<<10) + `"}`} {
 				if payload == `{"credit":"much"}` && !t.offers["credit"] {
 					continue
 				}

@@ -13,7 +13,8 @@ var requestChecks = []check{
 	}},
 	{"request-ids", "3", "An id is any four bytes, and comes back as it was.", "echo", func(t *T) {
 		c := t.connect()
-		for _, id := range []string{"\x00\x00\x00\x00", "\xff\xff\xff\xff", "\x80\x00\x01\x7f", "\r\n\x00 ", "R000", "grö", "\xc3\x28\xa0\xa1", "zzzz", "!000", "ABCD", "%s%d", "\"\\'`"} {
+		for _, id := range []string{"\x00\x00\x00\x00", "\xff\xff\xff\xff", "\x80\x00\x01\x7f", "\r\n\x00 ", "R000",
+			"grö", "\xc3\x28\xa0\xa1", "zzzz", "!000", "ABCD", "%s%d", "\"\\'`"} {
 			c.send(c.echoRequest(id, hello))
 			c.wantResult(id, hello)
 		}
@@ -41,7 +42,8 @@ var requestChecks = []check{
 			all.WriteByte(byte(b))
 		}
 		c := t.connect()
-		for _, payload := range []string{all.String(), "\x00", "\r\n", "\xff\xfe\x00\x80", "R000000000005hello", "f00000002", "01", strings.Repeat("\x00", 300)} {
+		for _, payload := range []string{all.String(), "\x00", "\r\n", "\xff\xfe\x00\x80", "R000000000005hello",
+			"f00000002", "01", strings.Repeat("\x00", 300)} {
 			c.wantResult(c.echo(payload), payload)
 		}
 		c.inStep()
@@ -171,7 +173,8 @@ var requestChecks = []check{
 	}},
 	{"results-nobody-waits-for", "5", "Results with an unknown id are dropped.", "", func(t *T) {
 		c := t.connect()
-		for _, m := range []sent{part('R', "????", hello), part('R', "0000", ""), part('E', "????", "text"), part('S', "????", "part"), part('S', "????", ""), retry("????", 10, "text")} {
+		for _, m := range []sent{part('R', "????", hello), part('R', "0000", ""), part('E', "????", "text"),
+			part('S', "????", "part"), part('S', "????", ""), retry("????", 10, "text")} {
 			c.send(m)
 			c.stillAnswers("")
 		}

@@ -114,7 +114,8 @@ var webSocketChecks = []check{
 		"websocket", func(t *T) {
 			c := t.connect()
 			r := c.echoRequest("0000", hello).String()
-			c.sendFrames(frame{first: opBinary, payload: r[:3]}, frame{first: opContinue, payload: r[3:10]}, frame{first: finBit | opPing, payload: "between"},
+			c.sendFrames(frame{first: opBinary, payload: r[:3]}, frame{first: opContinue, payload: r[3:10]},
+				frame{first: finBit | opPing, payload: "between"},
 				frame{first: opContinue}, frame{first: finBit | opPong}, frame{first: finBit | opContinue, payload: r[10:]})
 			c.wantAnswer("0000")
 			c.wantPongs("between")

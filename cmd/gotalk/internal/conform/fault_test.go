@@ -187,7 +187,8 @@ var faults = []fault{
 	}},
 	{"notifications come twice", "notification", "notification-order", in(named("ping", twice))},
 	{"one request at a time", "slow-request|call-meanwhile",
-		"calls?-.*|retry-result|extensions-.*|cancel.*|timeout.*|meta.*|goaway.*|closed.*|protocol-error-with.*|request-to-stream", func(*proxy) sides {
+		"calls?-.*|retry-result|extensions-.*|cancel.*|timeout.*|meta.*|goaway.*|closed.*|protocol-error-with.*|request-to-stream",
+		func(*proxy) sides {
 			gate := make(chan struct{}, 1)
 			return sides{in: when("r", func(m msg) string {
 				select {
@@ -429,11 +430,13 @@ var faults = []fault{
 	{"closes without a protocol error", "type-unknown|version-unsupported|" + malformedChecks,
 		".*malformed|version-garbage|part-of-no-stream|stream-id-in-use", out(when("f", drop))},
 	{"stays open after a protocol error", "type-unknown|version-unsupported|" + malformedChecks,
-		".*malformed|version-garbage|part-of-no-stream|stream-id-in-use|goaway.*|protocol-error.*", func(*proxy) sides { return sides{open: true} }},
+		".*malformed|version-garbage|part-of-no-stream|stream-id-in-use|goaway.*|protocol-error.*",
+		func(*proxy) sides { return sides{open: true} }},
 	{"the wrong protocol error", "type-unknown|" + malformedChecks,
 		".*malformed|version-.*|part-of-no-stream|stream-id-in-use", out(when("f", func(msg) string { return "f00000000" }))},
 	{"messages behind a protocol error", "type-unknown|" + malformedChecks,
-		".*malformed|version-.*|part-of-no-stream|stream-id-in-use", out(when("f", func(m msg) string { return m.raw + "h000000000000" + m.raw }))},
+		".*malformed|version-.*|part-of-no-stream|stream-id-in-use",
+		out(when("f", func(m msg) string { return m.raw + "h000000000000" + m.raw }))},
 	{"an unknown type is passed over", "type-unknown", "", func(*proxy) sides {
 		return sides{in: func(m msg) string {
 			if !m.is("rspRSEenhf") {
@@ -486,7 +489,8 @@ var faults = []fault{
 	{"heartbeats end the connection", "heartbeat-accepted",
 		"heartbeat.*|lower-case|hello-not-unasked|websocket-messages", in(when("h", end))},
 	{"heartbeats are short", "heartbeat-answered",
-		"heartbeat.*|lower-case|hello-not-unasked|.*malformed|result-size.*", out(when("h", func(m msg) string { return m.raw[:9] }))},
+		"heartbeat.*|lower-case|hello-not-unasked|.*malformed|result-size.*",
+		out(when("h", func(m msg) string { return m.raw[:9] }))},
 	{"serves one connection at a time", "two-connections|many-connections", ".", func(p *proxy) sides {
 		p.mu.Lock()
 		first := len(p.conns) == 2
@@ -639,7 +643,8 @@ func lateParts(answer func(id string) string) func(*proxy) sides {
 }
 
 // Where a fault is not theirs costly checks are left out, and each time three of four of the others.
-var costly = regexp.MustCompile("^(payload-1mb|stream-not-read|results-not-read|idle|credit-granted|credit-overrun|stream-large|stream-refused-after-hello|in-flight|hello-empty)$")
+var costly = regexp.MustCompile("^(payload-1mb|stream-not-read|results-not-read|idle|credit-granted|" +
+	"credit-overrun|stream-large|stream-refused-after-hello|in-flight|hello-empty)$")
 
 func only(pattern string) *regexp.Regexp { return regexp.MustCompile("^(" + pattern + ")$") }
 

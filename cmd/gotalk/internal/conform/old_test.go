@@ -107,7 +107,8 @@ func TestKnownDeviations(t *testing.T) {
 
 	o.Known, o.Run = "", regexp.MustCompile("^(version-unsupported|heartbeat-answered|stream-id-again|type-unknown)$")
 	r = check(t, o)
-	require.Equal(t, []string{"version-unsupported", "stream-id-again", "type-unknown", "heartbeat-answered"}, ended(r, conform.Failed))
+	require.Equal(t, []string{"version-unsupported", "stream-id-again", "type-unknown", "heartbeat-answered"},
+		ended(r, conform.Failed))
 	<-p.died
 	for _, result := range r.Results {
 		switch result.Name {

@@ -24,7 +24,8 @@ type Options struct {
 // Operation is something that a peer offers so that it can be checked.
 type Operation struct{ Name, Kind, Does string }
 
-// Operations are what checks call. A peer that has only echo is checked for what can be seen with that. The last is one of ours.
+// Operations are what checks call. A peer that has only echo is checked for what can be seen with that. The last two, which
+// have no kind, are ours.
 var Operations = []Operation{
 	{"echo", "request", "returns its payload"},
 	{"fail", "request", "answers with an error"},

@@ -184,7 +184,8 @@ var wsFaults = []wsFault{
 	{"headers and payloads share messages", "websocket-messages", "websocket-hello-without-join", func() wsSides {
 		held := ""
 		return wsSides{out: frames("\x02", func(f wsFrame) string {
-			if len(f.payload) == 13 && strings.IndexByte("RES", f.payload[0]) >= 0 && held == "" && !strings.HasSuffix(f.payload, "00000000") {
+			if len(f.payload) == 13 && strings.IndexByte("RES", f.payload[0]) >= 0 && held == "" &&
+				!strings.HasSuffix(f.payload, "00000000") {
 				held = f.payload
 				return ""
 			}
@@ -270,7 +271,8 @@ var wsFaults = []wsFault{
 					payload = false
 				default:
 					m, err := readMsg(strings.NewReader(f.payload + "\x00"))
-					if err == nil && len(m.bytes()) < len(f.payload) && strings.IndexByte("rspRSEen", f.payload[0]) >= 0 || err != nil && err != io.EOF {
+					if err == nil && len(m.bytes()) < len(f.payload) && strings.IndexByte("rspRSEen", f.payload[0]) >= 0 ||
+						err != nil && err != io.EOF {
 						return hangUp
 					}
 					payload = !strings.HasSuffix(f.payload, "00000000") && f.payload[0] != 'h' && f.payload[0] != 'f'
