@@ -95,7 +95,7 @@ var cancelChecks = []check{
 			c := t.sayHello(`"meta":1`)
 			c.send(note("gotalk:meta", `0001{"timeout_ms":20}`), request('r', "0002", t.op("wait"), hello))
 			c.send(request('r', "0001", t.op("wait"), hello))
-			t.pause(60 * time.Millisecond)
+			t.pause(150 * time.Millisecond)
 			c.inStep()
 		}},
 	{"meta-malformed", "9",

@@ -54,7 +54,7 @@ var manyChecks = []check{
 			}
 			refused := 0
 			for {
-				m, more := c.soon(t.options.Quiet, "e, or nothing")
+				m, more := c.soon(4*t.options.Quiet, "e, or nothing")
 				if !more {
 					break
 				}

@@ -189,7 +189,7 @@ var webSocketChecks = []check{
 				c.send(request('r', fmt.Sprintf("w%03d", i), t.op("wait"), hello))
 			}
 			for {
-				m, more := c.soon(t.options.Quiet, "E, or nothing")
+				m, more := c.soon(4*t.options.Quiet, "E, or nothing")
 				if !more {
 					return
 				}

@@ -321,6 +321,6 @@ func TestRetryToWebSocketIsFound(t *testing.T) {
 		})}
 	})
 	o := options(addr)
-	o.Run = only("websocket-no-retry")
+	o.Run, o.Quiet = only("websocket-no-retry"), 100*time.Millisecond
 	require.Equal(t, []string{"websocket-no-retry"}, ended(check(t, o), conform.Failed))
 }
