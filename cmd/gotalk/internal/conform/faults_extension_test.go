@@ -85,7 +85,7 @@ var extensionFaults = []fault{
 	}},
 	{"timeouts are not acted on", "timeout", "meta-malformed", in(named("gotalk:meta", drop))},
 	{"timeouts are in seconds", "timeout", "", in(named("gotalk:meta", func(m msg) string {
-		m.payload = strings.Replace(m.payload, `":80}`, `":80000}`, 1)
+		m.payload = strings.Replace(m.payload, `":200}`, `":200000}`, 1)
 		return m.bytes()
 	}))},
 	{"meta is for whatever comes next", "meta-of-another-request", "", in(named("gotalk:meta", func(m msg) string {
