@@ -24,7 +24,7 @@ func gotalkCommand(t *testing.T, args ...string) (code int, stdout, stderr strin
 func servePeer(t *testing.T) (addr string) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	h := gotalk.NewHandlers()
+	h := &gotalk.Handlers{}
 	h.HandleBufferRequest("my/echo", func(_ *gotalk.Sock, _ string, b []byte) ([]byte, error) { return b, nil })
 	s := gotalk.NewServer(h, nil, l)
 	go s.Accept() // ends with Close

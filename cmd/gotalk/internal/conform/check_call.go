@@ -102,40 +102,46 @@ var callChecks = []check{
 		c.wantError(id)
 		c.inStep()
 	}},
-	{"call-retry", "4", "After a retry result the request may be made again, but not before the time that it says.", "call", func(t *T) {
-		c := t.connect()
-		id, theirs := c.call(hello)
-		const wait = 60 * time.Millisecond
-		before := time.Now()
-		c.send(retry(theirs, int(wait/time.Millisecond), "request rate limit"))
-		m := c.next("the request again, or an error result")
-		switch took := time.Since(before); {
-		case m.is("E", id):
-		case m.typ != 'r' || m.name != t.op("answer") || m.payload != hello:
-			c.unexpected("the same request again, or an error result", m)
-		case took < wait*9/10:
-			t.fail(classWrong, "the request again after 60 ms", "the request again after %d ms", took/time.Millisecond)
-		default:
-			c.send(part('R', m.id, hello))
-			c.wantResult(id, hello)
-		}
-		c.inStep()
-	}},
-	{"call-stream-result", "5", "A streaming result of a single request is put together or fails the request; the rest of it is dropped.", "call", func(t *T) {
-		c := t.connect()
-		id, theirs := c.call(hello)
-		c.send(part('S', theirs, `"one`), part('S', theirs, `two"`), part('S', theirs, ""))
-		if m := c.wantAnswer(id); m.typ != 'E' && m.payload != `"onetwo"` {
-			c.unexpected("an error result, or all of the payload", m)
-		}
-		c.inStep()
-	}},
-	{"call-unanswered", "4", "A connection that ends while a request of the peer's waits harms no other.", "call", func(t *T) {
-		other := t.connect()
-		c := t.connect()
-		c.call(hello)
-		c.close()
-		other.stillAnswers("")
-		t.connect().inStep()
-	}},
+	{"call-retry", "4",
+		"After a retry result the request may be made again, but not before the time that it says.",
+		"call", func(t *T) {
+			c := t.connect()
+			id, theirs := c.call(hello)
+			const wait = 200 * time.Millisecond
+			before := time.Now()
+			c.send(retry(theirs, int(wait/time.Millisecond), "request rate limit"))
+			m := c.next("the request again, or an error result")
+			switch took := time.Since(before); {
+			case m.is("E", id):
+			case m.typ != 'r' || m.name != t.op("answer") || m.payload != hello:
+				c.unexpected("the same request again, or an error result", m)
+			case took < wait*9/10:
+				t.fail(classWrong, "the request again after 200 ms", "the request again after %d ms", took/time.Millisecond)
+			default:
+				c.send(part('R', m.id, hello))
+				c.wantResult(id, hello)
+			}
+			c.inStep()
+		}},
+	{"call-stream-result", "5",
+		"A streaming result of a single request is put together or fails the request; the rest of it is dropped.",
+		"call", func(t *T) {
+			c := t.connect()
+			id, theirs := c.call(hello)
+			c.send(part('S', theirs, `"one`), part('S', theirs, `two"`), part('S', theirs, ""))
+			if m := c.wantAnswer(id); m.typ != 'E' && m.payload != `"onetwo"` {
+				c.unexpected("an error result, or all of the payload", m)
+			}
+			c.inStep()
+		}},
+	{"call-unanswered", "4",
+		"A connection that ends while a request of the peer's waits harms no other.",
+		"call", func(t *T) {
+			other := t.connect()
+			c := t.connect()
+			c.call(hello)
+			c.close()
+			other.stillAnswers("")
+			t.connect().inStep()
+		}},
 }

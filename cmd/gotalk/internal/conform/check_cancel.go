@@ -43,26 +43,28 @@ var cancelChecks = []check{
 			c.wantEnd(2)
 		}
 	}},
-	{"cancel-stream", "9", "A stream that is cancelled ends with one last message; parts of it that still come are dropped.", "cancel stream", func(t *T) {
-		c := t.sayHello(`"cancel":1,"error":1`)
-		id := c.beginStream("one")
-		c.wantStream(id, "one")
-		c.send(note("gotalk:cancel", id))
-		want := "one last message of the stream: E, R, e, or an empty S"
-		if m := c.next(want); !m.is("ESRe", id) || m.typ == 'S' && m.payload != "" {
-			c.unexpected(want, m)
-		}
-		c.stillAnswers("")
-		c.send(part('p', id, "two"), part('p', id, ""))
-		c.inStep()
-	}},
+	{"cancel-stream", "9",
+		"A stream that is cancelled ends with one last message; parts of it that still come are dropped.",
+		"cancel stream", func(t *T) {
+			c := t.sayHello(`"cancel":1,"error":1`)
+			id := c.beginStream("one")
+			c.wantStream(id, "one")
+			c.send(note("gotalk:cancel", id))
+			want := "one last message of the stream: E, R, e, or an empty S"
+			if m := c.next(want); !m.is("ESRe", id) || m.typ == 'S' && m.payload != "" {
+				c.unexpected(want, m)
+			}
+			c.stillAnswers("")
+			c.send(part('p', id, "two"), part('p', id, ""))
+			c.inStep()
+		}},
 	{"timeout", "9", "A request whose timeout_ms is over is answered with an error then, once.", "meta wait", func(t *T) {
 		c := t.sayHello(`"meta":1,"error":1`)
 		before := time.Now()
-		c.send(note("gotalk:meta", `0001{"timeout_ms":80}`), request('r', "0001", t.op("wait"), hello))
+		c.send(note("gotalk:meta", `0001{"timeout_ms":200}`), request('r', "0001", t.op("wait"), hello))
 		text := c.wantError("0001")
-		if took := time.Since(before); took < 60*time.Millisecond {
-			t.fail(classWrong, "the error after 80 ms", "it after %d ms", took/time.Millisecond)
+		if took := time.Since(before); took < 170*time.Millisecond {
+			t.fail(classWrong, "the error after 200 ms", "it after %d ms", took/time.Millisecond)
 		}
 		if code := errorCode(text); code != "deadline_exceeded" {
 			t.warn("the error is %s, where the code should be deadline_exceeded", escape(text))
@@ -78,27 +80,33 @@ var cancelChecks = []check{
 	}},
 	{"meta-any-keys", "9", "Meta may have any keys, and values that nobody expects.", "meta", func(t *T) {
 		c := t.sayHello(`"meta":1`)
-		for _, payload := range []string{`{}`, `{"user":"rasmus","traceparent":"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}`, `{"a":1,"b":[null],"c":{}}`, `{"timeout_ms":1e9}`} {
+		for _, payload := range []string{`{}`,
+			`{"user":"rasmus","traceparent":"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}`,
+			`{"a":1,"b":[null],"c":{}}`, `{"timeout_ms":1e9}`} {
 			id := c.newID()
 			c.send(note("gotalk:meta", id+payload), c.echoRequest(id, hello))
 			c.wantAnswer(id)
 		}
 		c.inStep()
 	}},
-	{"meta-of-another-request", "9", "Meta that is followed by a request with another id is dropped.", "meta wait", func(t *T) {
-		c := t.sayHello(`"meta":1`)
-		c.send(note("gotalk:meta", `0001{"timeout_ms":20}`), request('r', "0002", t.op("wait"), hello))
-		c.send(request('r', "0001", t.op("wait"), hello))
-		t.pause(60 * time.Millisecond)
-		c.inStep()
-	}},
-	{"meta-malformed", "9", "Meta that is no id with a JSON object is answered with protocol error 2.", "meta", func(t *T) {
-		for _, payload := range []string{"", "00", "0001", "0001[1]", "0001{", `{"timeout_ms":1}`} {
+	{"meta-of-another-request", "9",
+		"Meta that is followed by a request with another id is dropped.",
+		"meta wait", func(t *T) {
 			c := t.sayHello(`"meta":1`)
-			c.send(note("gotalk:meta", payload))
-			c.wantEnd(2)
-		}
-	}},
+			c.send(note("gotalk:meta", `0001{"timeout_ms":20}`), request('r', "0002", t.op("wait"), hello))
+			c.send(request('r', "0001", t.op("wait"), hello))
+			t.pause(150 * time.Millisecond)
+			c.inStep()
+		}},
+	{"meta-malformed", "9",
+		"Meta that is no id with a JSON object is answered with protocol error 2.",
+		"meta", func(t *T) {
+			for _, payload := range []string{"", "00", "0001", "0001[1]", "0001{", `{"timeout_ms":1}`} {
+				c := t.sayHello(`"meta":1`)
+				c.send(note("gotalk:meta", payload))
+				c.wantEnd(2)
+			}
+		}},
 }
 
 // wantOneEach reads one answer to each of these requests, in any order.
@@ -130,19 +138,21 @@ var goawayChecks = []check{
 		c.wantAnswers(payloads)
 		c.wantEnd(-1)
 	}},
-	{"goaway-with-calls", "9", "Requests of the peer's that are under way end, too, and new ones are not made.", "goaway call", func(t *T) {
-		c := t.sayHello(`"goaway":1`)
-		id, theirs := c.call(hello)
-		c.send(note("gotalk:goaway", goaway))
-		again := c.newID()
-		c.send(request('r', again, t.op("call"), `"again"`))
-		if m := c.next("an error result"); !m.is("Ee", again) {
-			c.unexpected("an error result, as it must make no request here", m)
-		}
-		c.send(part('R', theirs, hello))
-		c.wantResult(id, hello)
-		c.wantEnd(-1)
-	}},
+	{"goaway-with-calls", "9",
+		"Requests of the peer's that are under way end, too, and new ones are not made.",
+		"goaway call", func(t *T) {
+			c := t.sayHello(`"goaway":1`)
+			id, theirs := c.call(hello)
+			c.send(note("gotalk:goaway", goaway))
+			again := c.newID()
+			c.send(request('r', again, t.op("call"), `"again"`))
+			if m := c.next("an error result"); !m.is("Ee", again) {
+				c.unexpected("an error result, as it must make no request here", m)
+			}
+			c.send(part('R', theirs, hello))
+			c.wantResult(id, hello)
+			c.wantEnd(-1)
+		}},
 	{"goaway-malformed", "9", "A goaway that is no JSON object is answered with protocol error 2.", "goaway", func(t *T) {
 		for _, payload := range []string{"", "later", "[]"} {
 			c := t.sayHello(`"goaway":1`)

@@ -7,58 +7,64 @@ import (
 )
 
 var creditChecks = []check{
-	{"credit-window", "9", "A peer sends no more on a stream than its window, until it gets credit.", "credit stream", func(t *T) {
-		c := t.sayHello(`"credit":1000,"error":1`)
-		s := c.window(1000)
-		for range 5 {
-			s.give(400)
-		}
-		for s.free > 500 {
-			s.take()
-		}
-		for { // the window is used up, or nearly
-			m, more := c.soon(4*t.options.Quiet, "no more than the window")
-			if !more {
-				break
+	{"credit-window", "9",
+		"A peer sends no more on a stream than its window, until it gets credit.",
+		"credit stream", func(t *T) {
+			c := t.sayHello(`"credit":1000,"error":1`)
+			s := c.window(1000)
+			for range 5 {
+				s.give(400)
 			}
-			s.count(m)
-		}
-		c.stillAnswersBeside(s)
-		for s.taken < s.given {
-			s.grant(500 - min(s.free, 0))
-			s.take()
-		}
-		s.end()
-	}},
-	{"credit-large-part", "9", "A part that is larger than the window does not wait for ever.", "credit stream", func(t *T) {
-		c := t.sayHello(`"credit":1000,"error":1`)
-		s := c.window(1000)
-		s.give(5000)
-		for s.taken < s.given {
-			s.take()
-			s.grant(max(0, 500-s.free))
-		}
-		s.end()
-	}},
-	{"credit-each-stream", "9", "Each stream has a window of its own, and one that is used up holds up nothing else.", "credit stream", func(t *T) {
-		c := t.sayHello(`"credit":1000,"error":1`)
-		first := c.window(1000)
-		for range 5 {
-			first.give(500)
-		}
-		for first.taken < 1000 {
-			first.take()
-		}
-		c.stillAnswersBeside(first)
-		second := c.window(1000)
-		second.give(300)
-		second.others = first
-		for second.taken < second.given {
-			second.take()
-		}
-		second.end()
-		c.stillAnswersBeside(first)
-	}},
+			for s.free > 500 {
+				s.take()
+			}
+			for { // the window is used up, or nearly
+				m, more := c.soon(4*t.options.Quiet, "no more than the window")
+				if !more {
+					break
+				}
+				s.count(m)
+			}
+			c.stillAnswersBeside(s)
+			for s.taken < s.given {
+				s.grant(500 - min(s.free, 0))
+				s.take()
+			}
+			s.end()
+		}},
+	{"credit-large-part", "9",
+		"A part that is larger than the window does not wait for ever.",
+		"credit stream", func(t *T) {
+			c := t.sayHello(`"credit":1000,"error":1`)
+			s := c.window(1000)
+			s.give(5000)
+			for s.taken < s.given {
+				s.take()
+				s.grant(max(0, 500-s.free))
+			}
+			s.end()
+		}},
+	{"credit-each-stream", "9",
+		"Each stream has a window of its own, and one that is used up holds up nothing else.",
+		"credit stream", func(t *T) {
+			c := t.sayHello(`"credit":1000,"error":1`)
+			first := c.window(1000)
+			for range 5 {
+				first.give(500)
+			}
+			for first.taken < 1000 {
+				first.take()
+			}
+			c.stillAnswersBeside(first)
+			second := c.window(1000)
+			second.give(300)
+			second.others = first
+			for second.taken < second.given {
+				second.take()
+			}
+			second.end()
+			c.stillAnswersBeside(first)
+		}},
 	{"credit-granted", "9", "A receiver gives credit for what it has taken.", "credit stream", func(t *T) {
 		if t.window > 4<<20 {
 			t.skip("the peer's window is larger than 4 MiB")
@@ -81,44 +87,52 @@ var creditChecks = []check{
 		}
 		s.end()
 	}},
-	{"credit-overrun", "9", "A sender that goes on when its window is used up loses the stream, and only that.", "credit stream", func(t *T) {
-		if t.window > 4<<20 {
-			t.skip("the peer's window is larger than 4 MiB")
-		}
-		c := t.sayHello(`"credit":100,"error":1`)
-		s := c.window(100)
-		const size = 32 << 10
-		var parts []sent
-		for range 8*t.window/size + 4 {
-			parts = append(parts, part('p', s.id, quoted(1, size)))
-		}
-		s.give(size)
-		t.meanwhile(func() { c.send(parts...) })
-		want := "an error result for the stream"
-		m := c.next(want)
-		for m.is("S", s.id) && m.payload != "" {
-			m = c.next(want)
-		}
-		if !m.is("E", s.id) {
-			c.unexpected(want, m)
-		}
-		if code := errorCode(m.payload); code != "" && code != "resource_exhausted" {
-			c.unexpected("the code resource_exhausted", m)
-		}
-		c.inStep()
-	}},
-	{"credit-of-nothing", "9", "Credit for what is over, or never was, is dropped. Its digits are of either case.", "credit", func(t *T) {
-		c := t.sayHello(`"credit":1000`)
-		c.send(note("gotalk:credit", "S????0000000a"), note("gotalk:credit", "p????0000000A"), note("gotalk:credit", "S\x00\x00\x00\x00ffffffff"))
-		c.inStep()
-	}},
-	{"credit-malformed", "9", "Credit that is not a type, an id and a number is answered with protocol error 2.", "credit", func(t *T) {
-		for _, payload := range []string{"", "S0001", "S00010000000", "S0001zzzzzzzz", "S0001+000000a", "S00010000000a0", "x00010000000a"} {
+	{"credit-overrun", "9",
+		"A sender that goes on when its window is used up loses the stream, and only that.",
+		"credit stream", func(t *T) {
+			if t.window > 4<<20 {
+				t.skip("the peer's window is larger than 4 MiB")
+			}
+			c := t.sayHello(`"credit":100,"error":1`)
+			s := c.window(100)
+			const size = 32 << 10
+			var parts []sent
+			for range 8*t.window/size + 4 {
+				parts = append(parts, part('p', s.id, quoted(1, size)))
+			}
+			s.give(size)
+			t.meanwhile(func() { c.send(parts...) })
+			want := "an error result for the stream"
+			m := c.next(want)
+			for m.is("S", s.id) && m.payload != "" {
+				m = c.next(want)
+			}
+			if !m.is("E", s.id) {
+				c.unexpected(want, m)
+			}
+			if code := errorCode(m.payload); code != "" && code != "resource_exhausted" {
+				c.unexpected("the code resource_exhausted", m)
+			}
+			c.inStep()
+		}},
+	{"credit-of-nothing", "9",
+		"Credit for what is over, or never was, is dropped. Its digits are of either case.",
+		"credit", func(t *T) {
 			c := t.sayHello(`"credit":1000`)
-			c.send(note("gotalk:credit", payload))
-			c.wantEnd(2)
-		}
-	}},
+			c.send(note("gotalk:credit", "S????0000000a"), note("gotalk:credit", "p????0000000A"),
+				note("gotalk:credit", "S\x00\x00\x00\x00ffffffff"))
+			c.inStep()
+		}},
+	{"credit-malformed", "9",
+		"Credit that is not a type, an id and a number is answered with protocol error 2.",
+		"credit", func(t *T) {
+			for _, payload := range []string{"", "S0001", "S00010000000", "S0001zzzzzzzz",
+				"S0001+000000a", "S00010000000a0", "x00010000000a"} {
+				c := t.sayHello(`"credit":1000`)
+				c.send(note("gotalk:credit", payload))
+				c.wantEnd(2)
+			}
+		}},
 }
 
 // windowed is a stream whose result the peer may only send within a window.
@@ -128,7 +142,6 @@ type windowed struct {
 	size, free   int // of the window that we grant
 	ours         int // that the peer grants
 	given, taken int // bytes
-	seen         int // of the connection's extensions
 	others       *windowed
 }
 

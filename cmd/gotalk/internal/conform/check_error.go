@@ -13,32 +13,39 @@ var errorChecks = []check{
 		t.malformed("n004note\x00\x00\x00\x00\x00\x00\x00\x05")
 	}},
 	{"size-lookalikes", "6", "Signs, prefixes, blanks and underscores are no digits.", "", func(t *T) {
-		for _, size := range []string{"+0000005", "-0000005", "0x000005", "       5", "0000_005", "5       ", "00000:00", "0000000\n"} {
+		for _, size := range []string{"+0000005", "-0000005", "0x000005", "       5",
+			"0000_005", "5       ", "00000:00", "0000000\n"} {
 			t.malformed("r0001004echo" + size)
 		}
 	}},
-	{"name-size-not-hex", "6", "The size of a name that is not hexadecimal is answered with protocol error 2.", "", func(t *T) {
-		t.malformed("r0001xyzecho00000000")
-		t.malformed("n-04note00000000")
-	}},
+	{"name-size-not-hex", "6",
+		"The size of a name that is not hexadecimal is answered with protocol error 2.",
+		"", func(t *T) {
+			t.malformed("r0001xyzecho00000000")
+			t.malformed("n-04note00000000")
+		}},
 	{"result-size-not-hex", "6", "So is that of a result.", "", func(t *T) {
 		t.malformed("R0001zzzzzzzz")
 		t.malformed("E0001  000000")
 		t.malformed("h00zz5fee6600")
 	}},
-	{"protocol-error-taken", "6", "Who gets a protocol error closes the connection and sends nothing more. Its message has nine bytes.", "", func(t *T) {
-		c := t.connect()
-		c.stillAnswers("")
-		c.send(protocolError(0))
-		c.wantEnd(-1)
-	}},
-	{"protocol-error-other-codes", "6", "A protocol error with a code that is not known closes the connection too.", "", func(t *T) {
-		for _, code := range []int{2, 9, 1000, 0x80000000, 0xffffffff} {
+	{"protocol-error-taken", "6",
+		"Who gets a protocol error closes the connection and sends nothing more. Its message has nine bytes.",
+		"", func(t *T) {
 			c := t.connect()
-			c.send(protocolError(code), sent{header: "n004"})
+			c.stillAnswers("")
+			c.send(protocolError(0))
 			c.wantEnd(-1)
-		}
-	}},
+		}},
+	{"protocol-error-other-codes", "6",
+		"A protocol error with a code that is not known closes the connection too.",
+		"", func(t *T) {
+			for _, code := range []int{2, 9, 1000, 0x80000000, 0xffffffff} {
+				c := t.connect()
+				c.send(protocolError(code), sent{header: "n004"})
+				c.wantEnd(-1)
+			}
+		}},
 	{"protocol-error-with-requests", "6", "It closes it while requests are under way, too.", "wait", func(t *T) {
 		c := t.connect()
 		c.send(request('r', "0000", t.op("wait"), hello))

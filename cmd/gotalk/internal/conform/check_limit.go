@@ -64,33 +64,37 @@ var limitChecks = []check{
 		other.stillAnswers("")
 		t.connect().inStep()
 	}},
-	{"closed-with-requests", "8", "A connection that ends, or breaks, while requests are under way harms no other.", "", func(t *T) {
-		other := t.connect()
-		for i := range 6 {
-			c := t.connect()
-			requests, _ := c.echoes(20, 500)
-			c.send(requests...)
-			c.send(request('r', "wait", t.op("wait"), hello))
-			if nc := c.tcp(); nc != nil && i%2 == 0 {
-				nc.SetLinger(0) // breaks it
+	{"closed-with-requests", "8",
+		"A connection that ends, or breaks, while requests are under way harms no other.",
+		"", func(t *T) {
+			other := t.connect()
+			for i := range 6 {
+				c := t.connect()
+				requests, _ := c.echoes(20, 500)
+				c.send(requests...)
+				c.send(request('r', "wait", t.op("wait"), hello))
+				if nc := c.tcp(); nc != nil && i%2 == 0 {
+					nc.SetLinger(0) // breaks it
+				}
+				c.close()
 			}
-			c.close()
-		}
-		other.stillAnswers("")
-		t.connect().inStep()
-	}},
-	{"many-connections", "8", "A peer serves many connections at once, and silent ones hold up no others.", "", func(t *T) {
-		for range 10 {
-			t.dialRaw()
-		}
-		var all []*conn
-		for range 20 {
-			all = append(all, t.connect())
-		}
-		for _, c := range all {
-			c.stillAnswers("")
-		}
-	}},
+			other.stillAnswers("")
+			t.connect().inStep()
+		}},
+	{"many-connections", "8",
+		"A peer serves many connections at once, and silent ones hold up no others.",
+		"", func(t *T) {
+			for range 10 {
+				t.dialRaw()
+			}
+			var all []*conn
+			for range 20 {
+				all = append(all, t.connect())
+			}
+			for _, c := range all {
+				c.stillAnswers("")
+			}
+		}},
 	{"results-not-read", "8", "A connection whose results nobody reads holds up no other.", "echo", func(t *T) {
 		c, other := t.connect(), t.connect()
 		t.meanwhile(func() {

@@ -10,17 +10,19 @@ var manyChecks = []check{
 		c.wantAnswers(payloads)
 		c.inStep()
 	}},
-	{"in-flight", "4", "Many requests under way, of many sizes, are each answered exactly once with what is theirs.", "echo", func(t *T) {
-		c := t.connect()
-		requests, payloads := c.echoes(500, 40)
-		t.meanwhile(func() {
-			for _, m := range requests {
-				c.send(m)
-			}
-		})
-		c.wantAnswers(payloads)
-		c.inStep()
-	}},
+	{"in-flight", "4",
+		"Many requests under way, of many sizes, are each answered exactly once with what is theirs.",
+		"echo", func(t *T) {
+			c := t.connect()
+			requests, payloads := c.echoes(500, 40)
+			t.meanwhile(func() {
+				for _, m := range requests {
+					c.send(m)
+				}
+			})
+			c.wantAnswers(payloads)
+			c.inStep()
+		}},
 	{"two-connections", "3", "Connections have ids of their own.", "echo", func(t *T) {
 		a, b := t.connect(), t.connect()
 		for i := range 5 {
@@ -40,34 +42,36 @@ var manyChecks = []check{
 		c.stillAnswers("")
 		c.inStep()
 	}},
-	{"retry-result", "4", "A request for which there is no room is answered with e: how long to wait, and why.", "wait", func(t *T) {
-		c := t.connect()
-		waiting := map[string]bool{}
-		for i := range 300 {
-			id := fmt.Sprintf("w%03d", i)
-			waiting[id] = true
-			c.send(request('r', id, t.op("wait"), hello))
-		}
-		refused := 0
-		for {
-			m, more := c.soon(t.options.Quiet, "e, or nothing")
-			if !more {
-				break
+	{"retry-result", "4",
+		"A request for which there is no room is answered with e: how long to wait, and why.",
+		"wait", func(t *T) {
+			c := t.connect()
+			waiting := map[string]bool{}
+			for i := range 300 {
+				id := fmt.Sprintf("w%03d", i)
+				waiting[id] = true
+				c.send(request('r', id, t.op("wait"), hello))
 			}
-			switch {
-			case m.is("E", m.id) && waiting[m.id] && c.ws != nil: // as e would close the connection of an old JavaScript client
-			case !m.is("e", m.id) || !waiting[m.id]:
-				c.unexpected("e, once for a request, or nothing", m)
-			case m.number > 10*60*1000:
-				c.unexpected("a time to wait that is not absurd", m)
+			refused := 0
+			for {
+				m, more := c.soon(4*t.options.Quiet, "e, or nothing")
+				if !more {
+					break
+				}
+				switch {
+				case m.is("E", m.id) && waiting[m.id] && c.ws != nil: // as e would close the connection of an old JavaScript client
+				case !m.is("e", m.id) || !waiting[m.id]:
+					c.unexpected("e, once for a request, or nothing", m)
+				case m.number > 10*60*1000:
+					c.unexpected("a time to wait that is not absurd", m)
+				}
+				delete(waiting, m.id)
+				refused++
 			}
-			delete(waiting, m.id)
-			refused++
-		}
-		if refused == 0 {
-			t.skip("the peer had room for 300 requests at once")
-		}
-	}},
+			if refused == 0 {
+				t.skip("the peer had room for 300 requests at once")
+			}
+		}},
 }
 
 // echoes makes n requests with payloads of different sizes, in steps of that many bytes.

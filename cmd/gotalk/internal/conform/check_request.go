@@ -13,7 +13,8 @@ var requestChecks = []check{
 	}},
 	{"request-ids", "3", "An id is any four bytes, and comes back as it was.", "echo", func(t *T) {
 		c := t.connect()
-		for _, id := range []string{"\x00\x00\x00\x00", "\xff\xff\xff\xff", "\x80\x00\x01\x7f", "\r\n\x00 ", "R000", "grö", "\xc3\x28\xa0\xa1", "zzzz", "!000", "ABCD", "%s%d", "\"\\'`"} {
+		for _, id := range []string{"\x00\x00\x00\x00", "\xff\xff\xff\xff", "\x80\x00\x01\x7f", "\r\n\x00 ", "R000",
+			"grö", "\xc3\x28\xa0\xa1", "zzzz", "!000", "ABCD", "%s%d", "\"\\'`"} {
 			c.send(c.echoRequest(id, hello))
 			c.wantResult(id, hello)
 		}
@@ -41,7 +42,8 @@ var requestChecks = []check{
 			all.WriteByte(byte(b))
 		}
 		c := t.connect()
-		for _, payload := range []string{all.String(), "\x00", "\r\n", "\xff\xfe\x00\x80", "R000000000005hello", "f00000002", "01", strings.Repeat("\x00", 300)} {
+		for _, payload := range []string{all.String(), "\x00", "\r\n", "\xff\xfe\x00\x80", "R000000000005hello",
+			"f00000002", "01", strings.Repeat("\x00", 300)} {
 			c.wantResult(c.echo(payload), payload)
 		}
 		c.inStep()
@@ -60,7 +62,9 @@ var requestChecks = []check{
 		c.inStep()
 	}},
 	{"payload-70000", "2", "A payload of 70,000 bytes comes back whole.", "echo", func(t *T) { t.echoLarge(70_000) }},
-	{"payload-1mb", "2", "A payload of a mebibyte comes back whole, if the peer takes as much.", "echo", func(t *T) { t.echoLarge(1 << 20) }},
+	{"payload-1mb", "2",
+		"A payload of a mebibyte comes back whole, if the peer takes as much.",
+		"echo", func(t *T) { t.echoLarge(1 << 20) }},
 	{"lower-case", "2", "A peer sends the digits of numbers in lower case.", "echo", func(t *T) {
 		c := t.connect()
 		for _, n := range []int{0xab, 0xcdef, 10} {
@@ -108,19 +112,21 @@ var requestChecks = []check{
 		}
 		c.inStep()
 	}},
-	{"operation-unknown", "4", "A request for an unknown operation is answered with E, and its payload passed over.", "", func(t *T) {
-		c := t.connect()
-		for i, payload := range []string{hello, "", quoted(0, 70_000)} {
-			name := fmt.Sprint("conform/none", i)
-			id := c.newID()
-			c.send(request('r', id, name, payload))
-			said := c.wantError(id)
-			if said != `unknown operation "`+name+`"` && said != `no such operation "`+name+`"` {
-				t.warn(`the text is %q, where programs may look for: unknown operation "%s"`, escape(said), name)
+	{"operation-unknown", "4",
+		"A request for an unknown operation is answered with E, and its payload passed over.",
+		"", func(t *T) {
+			c := t.connect()
+			for i, payload := range []string{hello, "", quoted(0, 70_000)} {
+				name := fmt.Sprint("conform/none", i)
+				id := c.newID()
+				c.send(request('r', id, name, payload))
+				said := c.wantError(id)
+				if said != `unknown operation "`+name+`"` && said != `no such operation "`+name+`"` {
+					t.warn(`the text is %q, where programs may look for: unknown operation "%s"`, escape(said), name)
+				}
 			}
-		}
-		c.inStep()
-	}},
+			c.inStep()
+		}},
 	{"name-utf8", "2", "Names are UTF-8, and their sizes in bytes.", "", func(t *T) {
 		c := t.connect()
 		c.send(request('r', "0000", "conform/größe/☃", hello))
@@ -167,7 +173,8 @@ var requestChecks = []check{
 	}},
 	{"results-nobody-waits-for", "5", "Results with an unknown id are dropped.", "", func(t *T) {
 		c := t.connect()
-		for _, m := range []sent{part('R', "????", hello), part('R', "0000", ""), part('E', "????", "text"), part('S', "????", "part"), part('S', "????", ""), retry("????", 10, "text")} {
+		for _, m := range []sent{part('R', "????", hello), part('R', "0000", ""), part('E', "????", "text"),
+			part('S', "????", "part"), part('S', "????", ""), retry("????", 10, "text")} {
 			c.send(m)
 			c.stillAnswers("")
 		}

@@ -6,14 +6,16 @@ import (
 )
 
 var streamChecks = []check{
-	{"stream", "5", "A streaming request has an input and a result of many parts; an empty one is the end.", "stream", func(t *T) {
-		c := t.connect()
-		id := c.beginStream("one")
-		c.send(part('p', id, "two"), part('p', id, "three"), part('p', id, ""))
-		c.wantStream(id, "onetwothree")
-		c.wantStreamEnd(id)
-		c.inStep()
-	}},
+	{"stream", "5",
+		"A streaming request has an input and a result of many parts; an empty one is the end.",
+		"stream", func(t *T) {
+			c := t.connect()
+			id := c.beginStream("one")
+			c.send(part('p', id, "two"), part('p', id, "three"), part('p', id, ""))
+			c.wantStream(id, "onetwothree")
+			c.wantStreamEnd(id)
+			c.inStep()
+		}},
 	{"stream-both-ways", "5", "Parts are handled before the input has ended.", "stream", func(t *T) {
 		c := t.connect()
 		id := c.beginStream("one")
@@ -99,16 +101,18 @@ var streamChecks = []check{
 		c.wantStreamEnd(id)
 		c.inStep()
 	}},
-	{"stream-refused", "5", "A stream of an unknown operation is answered with E, and parts of it that still come are dropped.", "", func(t *T) {
-		c := t.connect()
-		c.send(request('s', "none", "conform/no stream", "one"))
-		c.wantError("none")
-		c.send(part('p', "none", "two"))
-		c.stillAnswers("none")
-		c.send(part('p', "none", "three"), part('p', "none", ""))
-		c.stillAnswers("none")
-		c.wantQuiet()
-	}},
+	{"stream-refused", "5",
+		"A stream of an unknown operation is answered with E, and parts of it that still come are dropped.",
+		"", func(t *T) {
+			c := t.connect()
+			c.send(request('s', "none", "conform/no stream", "one"))
+			c.wantError("none")
+			c.send(part('p', "none", "two"))
+			c.stillAnswers("none")
+			c.send(part('p', "none", "three"), part('p', "none", ""))
+			c.stillAnswers("none")
+			c.wantQuiet()
+		}},
 	{"stream-id-again", "5", "The id of a stream may be used again when it is over.", "stream", func(t *T) {
 		c := t.connect()
 		for i := range 3 {
@@ -119,19 +123,21 @@ var streamChecks = []check{
 		}
 		c.inStep()
 	}},
-	{"stream-to-request", "5", "A streaming request for an operation that is none of streams disturbs no others.", "echo", func(t *T) {
-		c := t.connect()
-		c.send(request('s', "0000", t.op("echo"), hello))
-		// It may also wait for the end, which we cannot send: it must not come after a refusal.
-		want := "the answer to another request, or E, S, R, or e"
-		for id := c.echo(hello); ; {
-			if m := c.next(want); m.is("REe", id) {
-				return
-			} else if !m.is("ESRe", "0000") {
-				c.unexpected(want, m)
+	{"stream-to-request", "5",
+		"A streaming request for an operation that is none of streams disturbs no others.",
+		"echo", func(t *T) {
+			c := t.connect()
+			c.send(request('s', "0000", t.op("echo"), hello))
+			// It may also wait for the end, which we cannot send: it must not come after a refusal.
+			want := "the answer to another request, or E, S, R, or e"
+			for id := c.echo(hello); ; {
+				if m := c.next(want); m.is("REe", id) {
+					return
+				} else if !m.is("ESRe", "0000") {
+					c.unexpected(want, m)
+				}
 			}
-		}
-	}},
+		}},
 	{"request-to-stream", "5", "A single request for an operation of streams is answered.", "stream", func(t *T) {
 		c := t.connect()
 		c.send(request('r', "0000", t.op("stream"), hello))
@@ -156,13 +162,15 @@ var streamChecks = []check{
 		c.send(part('p', "0000", "one"))
 		c.wantEnd(2)
 	}},
-	{"stream-id-in-use", "5", "A stream with the id of one that is not over is answered with protocol error 2.", "stream", func(t *T) {
-		c := t.connect()
-		id := c.beginStream("one")
-		c.wantStream(id, "one")
-		c.send(request('s', id, t.op("stream"), "two"))
-		c.wantEnd(2)
-	}},
+	{"stream-id-in-use", "5",
+		"A stream with the id of one that is not over is answered with protocol error 2.",
+		"stream", func(t *T) {
+			c := t.connect()
+			id := c.beginStream("one")
+			c.wantStream(id, "one")
+			c.send(request('s', id, t.op("stream"), "two"))
+			c.wantEnd(2)
+		}},
 }
 
 // streamLarge begins to send a stream of n bytes, while the check reads.

@@ -44,7 +44,9 @@ func TestOursPasses(t *testing.T) {
 
 // A peer that refuses what is too much is as good.
 func TestOursPassesWithLimits(t *testing.T) {
-	for name, serve := range map[string]func(testing.TB, *gotalk.Handlers, *gotalk.Limits) string{"tcp": serveTCP, "websocket": serveWebSocket} {
+	for name, serve := range map[string]func(testing.TB, *gotalk.Handlers, *gotalk.Limits) string{
+		"tcp": serveTCP, "websocket": serveWebSocket,
+	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			limits := gotalk.NewLimits(30, 30)
@@ -61,12 +63,14 @@ func TestOursPassesWithLimits(t *testing.T) {
 // A peer whose echo takes JSON is checked for all but what takes other bytes.
 func TestEchoOfJSON(t *testing.T) {
 	t.Parallel()
-	h := gotalk.NewHandlers()
+	h := &gotalk.Handlers{}
 	h.Handle("echo", func(in string) (string, error) { return in, nil })
 	r := check(t, options(serveTCP(t, h, nil)))
 	require.Empty(t, ended(r, conform.Failed))
 	require.Subset(t, ended(r, conform.Skipped), []string{"payload-empty", "payload-binary", "stream", "call", "notification"})
-	require.Subset(t, ended(r, conform.Passed), []string{"request", "in-flight", "one-byte-at-a-time", "payload-utf8", "payload-70000"})
+	require.Subset(t, ended(r, conform.Passed), []string{
+		"request", "in-flight", "one-byte-at-a-time", "payload-utf8", "payload-70000",
+	})
 }
 
 func TestPrintedReport(t *testing.T) {
@@ -80,10 +84,10 @@ func TestPrintedReport(t *testing.T) {
 	p.Summary(r)
 	require.Equal(t, `
 requests
-  ✓ request                      T
+  ✓ request T
 
 heartbeats
-  ✗ heartbeat-answered           T
+  ✗ heartbeat-answered T
       The accepting side answers each heartbeat with one of its own. (PROTOCOL.md, section 7)
         > 01
         < 01

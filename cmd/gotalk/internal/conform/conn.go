@@ -107,7 +107,9 @@ func (c *conn) sendText(s string) {
 func (c *conn) sendFrames(frames ...frame) {
 	var b []byte
 	for _, f := range frames {
-		kind := map[byte]string{opContinue: "more", opText: "text", opBinary: "binary", opClose: "close", opPing: "ping", opPong: "pong"}
+		kind := map[byte]string{
+			opContinue: "more", opText: "text", opBinary: "binary", opClose: "close", opPing: "ping", opPong: "pong",
+		}
 		what := kind[f.first&15]
 		if what == "" {
 			what = fmt.Sprintf("opcode %d", f.first&15)
@@ -219,7 +221,8 @@ func (c *conn) broken(want string, err error) {
 	case errors.As(err, &bad):
 		c.t.fail(classWrong, want, "%s", bad)
 	case timedOut(err) && c.raw.Len() > 0:
-		c.t.fail(classSilence, want, "the beginning of a message, and then nothing within %v: %s", c.t.options.Timeout, escape(c.raw.String()))
+		c.t.fail(classSilence, want, "the beginning of a message, and then nothing within %v: %s",
+			c.t.options.Timeout, escape(c.raw.String()))
 	case timedOut(err):
 		c.t.fail(classSilence, want, "nothing within %v", c.t.options.Timeout)
 	case c.raw.Len() > 0:

@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gotalk-go/gotalk"
 	"github.com/gotalk-go/gotalk/cmd/gotalk/internal/conform"
@@ -50,8 +51,7 @@ func (p *oldPeer) serve(nc net.Conn) {
 	r.Discard(2)
 	streams := map[string]bool{}
 	for {
-		if b, err := r.Peek(13); err != nil { // f is shorter, and noticed when the end follows
-			_ = b
+		if _, err := r.Peek(13); err != nil { // f is shorter, and noticed when the end follows
 			return
 		}
 		m, err := readMsg(r)
@@ -96,8 +96,9 @@ func TestKnownDeviations(t *testing.T) {
 	t.Parallel()
 	p := startOldPeer(t)
 	o := options(p.Addr().String())
+	o.Timeout = 10 * time.Second
 	o.Ops = map[string]string{"stream": "echo"}
-	o.Timeout, o.Known = 2e9, "gotalk-1.3.7"
+	o.Known = "gotalk-1.3.7"
 	r := check(t, o)
 	require.Empty(t, ended(r, conform.Failed))
 	require.ElementsMatch(t, []string{"version-unsupported", "version-garbage", "notification-empty-name", "stream-refused",
@@ -106,7 +107,8 @@ func TestKnownDeviations(t *testing.T) {
 
 	o.Known, o.Run = "", regexp.MustCompile("^(version-unsupported|heartbeat-answered|stream-id-again|type-unknown)$")
 	r = check(t, o)
-	require.Equal(t, []string{"version-unsupported", "stream-id-again", "type-unknown", "heartbeat-answered"}, ended(r, conform.Failed))
+	require.Equal(t, []string{"version-unsupported", "stream-id-again", "type-unknown", "heartbeat-answered"},
+		ended(r, conform.Failed))
 	<-p.died
 	for _, result := range r.Results {
 		switch result.Name {

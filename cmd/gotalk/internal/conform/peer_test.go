@@ -24,7 +24,7 @@ func TestMain(m *testing.M) {
 
 // handlers has the operations of conform.Operations.
 func handlers() *gotalk.Handlers {
-	h := gotalk.NewHandlers()
+	h := &gotalk.Handlers{}
 	h.HandleBufferRequest("echo", func(_ *gotalk.Sock, _ string, b []byte) ([]byte, error) { return b, nil })
 	h.HandleBufferRequest("fail", func(*gotalk.Sock, string, []byte) ([]byte, error) {
 		return nil, gotalk.NewError(gotalk.CodeAborted, "something's amiss ☃")

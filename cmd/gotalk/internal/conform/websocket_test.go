@@ -184,7 +184,8 @@ var wsFaults = []wsFault{
 	{"headers and payloads share messages", "websocket-messages", "websocket-hello-without-join", func() wsSides {
 		held := ""
 		return wsSides{out: frames("\x02", func(f wsFrame) string {
-			if len(f.payload) == 13 && strings.IndexByte("RES", f.payload[0]) >= 0 && held == "" && !strings.HasSuffix(f.payload, "00000000") {
+			if len(f.payload) == 13 && strings.IndexByte("RES", f.payload[0]) >= 0 && held == "" &&
+				!strings.HasSuffix(f.payload, "00000000") {
 				held = f.payload
 				return ""
 			}
@@ -192,18 +193,20 @@ var wsFaults = []wsFault{
 			return f.bytes()
 		})}
 	}},
-	{"headers are text", "websocket-messages", "websocket-hello-without-join", outFrames(frames("\x02", func(f wsFrame) string {
-		f.first = 0x81
-		return f.bytes()
-	}))},
-	{"payloads in several messages", "websocket-messages", "websocket-hello-without-join", outFrames(frames("\x02", func(f wsFrame) string {
-		if len(f.payload) < 30_000 {
+	{"headers are text", "websocket-messages",
+		"websocket-hello-without-join", outFrames(frames("\x02", func(f wsFrame) string {
+			f.first = 0x81
 			return f.bytes()
-		}
-		a, b := f, f
-		a.payload, b.payload = f.payload[:20_000], f.payload[20_000:]
-		return a.bytes() + b.bytes()
-	}))},
+		}))},
+	{"payloads in several messages", "websocket-messages",
+		"websocket-hello-without-join", outFrames(frames("\x02", func(f wsFrame) string {
+			if len(f.payload) < 30_000 {
+				return f.bytes()
+			}
+			a, b := f, f
+			a.payload, b.payload = f.payload[:20_000], f.payload[20_000:]
+			return a.bytes() + b.bytes()
+		}))},
 	{"frames of the server have a mask", "version", ".", outFrames(frames("\x02", func(f wsFrame) string {
 		f.masked = true
 		return f.bytes()
@@ -217,12 +220,15 @@ var wsFaults = []wsFault{
 		f.payload = ""
 		return f.bytes()
 	}))},
-	{"pong twice", "websocket-ping", "websocket-fragments", outFrames(frames("\x0a", func(f wsFrame) string { return f.bytes() + f.bytes() }))},
-	{"no close frame", "websocket-close|websocket-protocol-error", "", outFrames(frames("\x08", func(wsFrame) string { return "" }))},
-	{"a close frame with a code of its own", "websocket-protocol-error", "", outFrames(frames("\x08", func(f wsFrame) string {
-		f.payload = "\x03\xf3"
-		return f.bytes()
-	}))},
+	{"pong twice", "websocket-ping",
+		"websocket-fragments", outFrames(frames("\x0a", func(f wsFrame) string { return f.bytes() + f.bytes() }))},
+	{"no close frame", "websocket-close|websocket-protocol-error",
+		"", outFrames(frames("\x08", func(wsFrame) string { return "" }))},
+	{"a close frame with a code of its own", "websocket-protocol-error",
+		"", outFrames(frames("\x08", func(f wsFrame) string {
+			f.payload = "\x03\xf3"
+			return f.bytes()
+		}))},
 	{"close frames are not taken", "websocket-close", "", inFrames(frames("\x08", func(wsFrame) string { return "" }))},
 	{"frames need no mask", "websocket-mask", "", inFrames(func(f wsFrame) string {
 		f.masked = true
@@ -247,31 +253,35 @@ var wsFaults = []wsFault{
 		f.first = f.first&0x70 | 0x82
 		return f.bytes()
 	}))},
-	{"no text", "websocket-text", "websocket-empty-messages", inFrames(frames("\x01", func(wsFrame) string { return hangUp }))},
+	{"no text", "websocket-text",
+		"websocket-empty-messages", inFrames(frames("\x01", func(wsFrame) string { return hangUp }))},
 	{"empty messages are an end", "websocket-empty-messages", "", inFrames(func(f wsFrame) string {
 		if f.op() < 3 && f.op() > 0 && f.payload == "" {
 			return hangUp
 		}
 		return f.bytes()
 	})},
-	{"messages are headers or payloads", "websocket-boundaries|one-byte-at-a-time|cut-anywhere|websocket-joined-messages", ".", func() wsSides {
-		payload := false
-		return wsSides{in: frames("\x01\x02", func(f wsFrame) string {
-			switch {
-			case f.payload == "01" || f.payload == "02" || f.payload == "":
-			case payload:
-				payload = false
-			default:
-				m, err := readMsg(strings.NewReader(f.payload + "\x00"))
-				if err == nil && len(m.bytes()) < len(f.payload) && strings.IndexByte("rspRSEen", f.payload[0]) >= 0 || err != nil && err != io.EOF {
-					return hangUp
+	{"messages are headers or payloads", "websocket-boundaries|one-byte-at-a-time|cut-anywhere|websocket-joined-messages",
+		".", func() wsSides {
+			payload := false
+			return wsSides{in: frames("\x01\x02", func(f wsFrame) string {
+				switch {
+				case f.payload == "01" || f.payload == "02" || f.payload == "":
+				case payload:
+					payload = false
+				default:
+					m, err := readMsg(strings.NewReader(f.payload + "\x00"))
+					if err == nil && len(m.bytes()) < len(f.payload) && strings.IndexByte("rspRSEen", f.payload[0]) >= 0 ||
+						err != nil && err != io.EOF {
+						return hangUp
+					}
+					payload = !strings.HasSuffix(f.payload, "00000000") && f.payload[0] != 'h' && f.payload[0] != 'f'
 				}
-				payload = !strings.HasSuffix(f.payload, "00000000") && f.payload[0] != 'h' && f.payload[0] != 'f'
-			}
-			return f.bytes()
-		})}
-	}},
-	{"fragments are lost", "websocket-fragments", "websocket-continuation", inFrames(frames("\x00", func(wsFrame) string { return "" }))},
+				return f.bytes()
+			})}
+		}},
+	{"fragments are lost", "websocket-fragments",
+		"websocket-continuation", inFrames(frames("\x00", func(wsFrame) string { return "" }))},
 }
 
 func TestWebSocketFaultsAreFound(t *testing.T) {
@@ -311,6 +321,6 @@ func TestRetryToWebSocketIsFound(t *testing.T) {
 		})}
 	})
 	o := options(addr)
-	o.Run = only("websocket-no-retry")
+	o.Run, o.Quiet = only("websocket-no-retry"), 100*time.Millisecond
 	require.Equal(t, []string{"websocket-no-retry"}, ended(check(t, o), conform.Failed))
 }
