@@ -338,6 +338,45 @@ func ExampleSock_Notify() {
 	// progress 100
 }
 
+// One notification for all who are connected.
+func ExampleWebSocketServer_Broadcast() {
+	ws := gotalk.NewWebSocketServer()
+	ws.Handlers = &gotalk.Handlers{}
+	connected := make(chan bool)
+	ws.Handlers.HandleNotification("here", func() { connected <- true })
+	web := httptest.NewServer(ws)
+	defer web.Close()
+
+	heard := make(chan string)
+	h := &gotalk.Handlers{}
+	h.HandleNotification("news", func(_ *gotalk.Sock, _ string, text string) { heard <- text })
+	for range 3 {
+		s := gotalk.NewSock(h)
+		if err := s.ConnectWebSocket(context.Background(), strings.Replace(web.URL, "http", "ws", 1), nil, nil); err != nil {
+			log.Fatal(err)
+		}
+		defer s.Close()
+		if err := s.Notify("here", nil); err != nil {
+			log.Fatal(err)
+		}
+		<-connected
+	}
+
+	p, err := gotalk.PrepareNotification("news", "lunch is ready")
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(ws.Broadcast(p))
+	for range 3 {
+		fmt.Println(<-heard)
+	}
+	// Output:
+	// 3 []
+	// lunch is ready
+	// lunch is ready
+	// lunch is ready
+}
+
 // For tests of handlers: no network, no ports.
 func ExamplePipe() {
 	h := &gotalk.Handlers{}

@@ -47,6 +47,16 @@
 // [Sock.BufferRequestInto] and [HandleBufferRequestLent] are for those who want to use the memory of large payloads again.
 // docs/performance.md in the repository has figures, and the command that prints them.
 //
+// # Many peers
+//
+// A notification for many is prepared once, by [PrepareNotification], [PrepareBufferNotification] or [Note.Prepare].
+// [WebSocketServer.Broadcast] and [Server.Broadcast] send it to all who are connected, [Sock.NotifyPrepared] to one after the
+// other of those that a program chooses. Neither waits for a peer: one that does not read misses what [Limits].MaxUnsentBytes
+// has no room for, and the sender is told which. What is prepared lies in memory once, however many have still to get it.
+//
+// An idle connection holds no buffers and has one goroutine with a small stack; `go test -run '^$' -bench Idle .` says what
+// it takes. ServeHTTP of a [WebSocketServer] returns when the conversation begins, so that nothing of net/http is kept for it.
+//
 // # Contexts
 //
 // Every call has a form that takes a context, such as [Sock.RequestContext], and every shape of handler may have one as

@@ -51,7 +51,8 @@ type Limits struct {
 	MaxPendingBytes int
 
 	// MaxUnsentBytes is how many bytes may wait to be written before calls and replies wait for room, and the peer's
-	// requests are no longer read. 0 means 1 MiB. One message always fits.
+	// requests are no longer read. NotifyPrepared and Broadcast do not wait: then the peer misses what they send. 0 means
+	// 1 MiB. One message always fits.
 	MaxUnsentBytes int
 
 	// HandshakeTimeout is how long the peer may take to send its protocol version, TLS's own handshake included on the

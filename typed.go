@@ -88,7 +88,9 @@ func (n Note[In]) Send(ctx context.Context, s *Sock, in In) error {
 }
 
 // Prepare prepares the notification to be sent to many; see PrepareNotification.
-func (n Note[In]) Prepare(in In) (*PreparedNotification, error) { return PrepareNotification(n.Name, in) }
+func (n Note[In]) Prepare(in In) (*PreparedNotification, error) {
+	return PrepareNotification(n.Name, in)
+}
 
 // decode decodes a parameter. struct{} stands for none.
 func decode[In any](payload []byte) (in In, err error) {
