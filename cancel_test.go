@@ -440,3 +440,26 @@ func TestRetryAfter(t *testing.T) {
 		}
 	})
 }
+
+// What was given up before the peer's hello came is cancelled when it comes.
+func TestCancelledBeforeHello(t *testing.T) {
+	c := quietSock(nil)
+	p := connectTo(t, c, nil)
+	ctx, cancel := context.WithCancel(t.Context())
+	st, err := c.OpenStream(ctx, "stream")
+	require.NoError(t, err)
+	require.NoError(t, st.Send([]byte("x")))
+	p.hears(begin(st0, "stream", 0), part("p", st0, 1)+"x")
+	cancel()
+	p.hears(part("p", st0, 0))
+	ctx, cancel = context.WithCancel(t.Context())
+	done := inBackground(func() error { _, err := c.BufferRequestContext(ctx, "plain", nil); return err })
+	p.hears(request("\x01\x00\x00\x00", "plain", 0))
+	cancel()
+	require.ErrorIs(t, <-done, context.Canceled)
+	p.say(notification("gotalk:hello", `{"cancel":1}`))
+	require.Equal(t, notification("gotalk:cancel", st0), p.hearAny())
+	require.Equal(t, notification("gotalk:cancel", "\x01\x00\x00\x00"), p.hearAny())
+}
+
+const st0 = "\x00\x00\x00\x00" // the id of the first request

@@ -159,9 +159,14 @@ func (l *link) onHello(payload []byte) error {
 		err = l.w.post(l.ourHello()) // before others know the peer's, and send what it only understands after ours
 	}
 	l.hello.Store(peer)
+	unwanted := l.unwanted
+	l.unwanted = nil
 	l.mu.Unlock()
 	if err != nil {
 		l.failed(err)
+	}
+	for _, id := range unwanted {
+		l.postCancel(id)
 	}
 	if peer.credit > 0 {
 		l.beginWindows(peer.credit)

@@ -67,7 +67,8 @@ type link struct {
 	mu          sync.Mutex
 	cause       error // why it is closed; what calls return
 	calls       map[msgID]*call
-	plainCalls  int // those among calls whose result is not a stream
+	unwanted    []msgID // ids of requests to be cancelled when the peer's hello comes
+	plainCalls  int     // those among calls whose result is not a stream
 	streams     map[msgID]*Stream
 	spent       *spentIDs // nil before the first
 	queue       requestQueue

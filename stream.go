@@ -284,6 +284,8 @@ func (st *Stream) abandon(why error, drop bool) {
 	case !begun:
 	case cancel && !st.lax:
 		l.postCancel(id)
+	case !cancel && ended:
+		l.cancelLater(id)
 	case cancel || !ended:
 		go func() { // ends when the peer reads, at the latest with the connection
 			st.sendMu.Lock() // an old peer must not get a part after the end, and none the beginning after the cancel
@@ -292,6 +294,7 @@ func (st *Stream) abandon(why error, drop bool) {
 				l.postCancel(id)
 			} else {
 				l.post(&message{t: MsgTypeStreamReqPart, id: id})
+				l.cancelLater(id)
 			}
 		}()
 	}
@@ -337,9 +340,27 @@ func (l *link) postCancel(id msgID) {
 	m := &message{t: MsgTypeNotification, name: cancelName, payload: append([]byte(nil), id[:]...)}
 	switch {
 	case !l.peerSaid().cancel:
+		l.cancelLater(id)
 	case l.w.overfull():
 		go l.send(context.Background(), m) // ends when the peer reads, at the latest with the connection
 	default:
 		l.post(m)
 	}
 }
+
+// cancelLater remembers what is to be cancelled when the peer's hello says that it acts on that. It may be on its way, and a
+// handler over there may wait for credit that nobody will give.
+func (l *link) cancelLater(id msgID) {
+	l.mu.Lock()
+	known := l.hello.Load() != nil
+	if !known && l.helloUntil.Load() != nil && len(l.unwanted) < maxUnwanted {
+		l.unwanted = append(l.unwanted, id)
+	}
+	l.mu.Unlock()
+	if known && l.peerSaid().cancel { // it has come at this moment
+		l.postCancel(id)
+	}
+}
+
+// maxUnwanted is how many requests are remembered that are to be cancelled when the peer's hello comes.
+const maxUnwanted = 1024
