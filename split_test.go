@@ -200,8 +200,13 @@ func TestSmallMessagesPassLargeResults(t *testing.T) {
 		p.hearsAll(parts[0], parts[1], parts[2])
 		p.say(request("bbbb", "echo", 1) + "x")
 		synctest.Wait()
-		p.hearsAll(parts[3], part("R", "bbbb", 1)+"x")
-		p.hearsAll(parts[4:]...)
+		heard := 3
+		for m := p.hearAll(); m != part("R", "bbbb", 1)+"x"; m = p.hearAll() {
+			require.Equal(t, parts[heard], m)
+			heard++
+		}
+		require.LessOrEqual(t, heard, 4)
+		p.hearsAll(parts[heard:]...)
 		p.echoes()
 	})
 }
