@@ -87,8 +87,9 @@ func (c *chat) handlers() *gotalk.Handlers {
 		err := c.do(s, func(m *member) (err error) { name, err = c.rename(m, name); return err })
 		return name, err
 	})
-	h.HandleNotification("typing", func(s *gotalk.Sock, _ string, on bool) {
-		c.do(s, func(m *member) error {
+	// A request, too: a page awaits it before it says something, as requests do not wait for notifications.
+	h.Handle("typing", func(s *gotalk.Sock, on bool) error {
+		return c.do(s, func(m *member) error {
 			if m.room != nil {
 				m.room.tell("typing", typing{person{m.user, m.name}, on}, m)
 			}

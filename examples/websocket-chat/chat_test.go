@@ -90,7 +90,7 @@ func TestConversation(t *testing.T) {
 	require.Equal(t, "Bob", people[1].Name)
 
 	var typist typing
-	require.NoError(t, bob.Notify("typing", true))
+	require.NoError(t, bob.call("typing", true))
 	ann.expect("typing", &typist)
 	require.Equal(t, typing{people[1], true}, typist)
 
@@ -211,13 +211,13 @@ func TestBadInput(t *testing.T) {
 	}
 	require.ErrorContains(t, p.call("hello", hello{}), "reload")
 	require.ErrorContains(t, p.call("hello", "x"), "parameter")
-	require.NoError(t, p.Notify("typing", true))
+	require.NoError(t, p.call("typing", true))
 	ann := visit(t, c, "Ann", "")
 	require.ErrorContains(t, ann.call("hello", hello{Key: "again"}), "reload")
 	require.ErrorContains(t, ann.call("say", " \n\x00 "), "empty")
 	require.ErrorContains(t, ann.call("say", strings.Repeat("ß", maxText+1)), "has 1001")
 	require.NoError(t, ann.call("say", strings.Repeat("ß", maxText)))
-	require.NoError(t, ann.BufferNotify("typing", []byte("nonsense")))
+	require.ErrorContains(t, ann.call("typing", "nonsense"), "parameter")
 	require.NoError(t, ann.call("say", "still here"))
 }
 

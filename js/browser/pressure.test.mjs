@@ -76,20 +76,24 @@ async function memory() {
   return { go, page: usedSize + backingStorageSize };
 }
 
-/** Looks at what waits for seconds, while small calls are made. produced and taken are read in the page, taken first. */
+/**
+ * Looks at what waits, while small calls are made: for seconds, and until half of what may be taken in a second was taken.
+ * produced and taken are read in the page, taken first.
+ */
 async function watch(t, before, produced, taken) {
   const start = Date.now();
   const took = [], waits = [], heap = { go: 0, page: 0 };
-  while (Date.now() - start < seconds * 1000) {
-    const [ms, w] = await page.evaluate(async ([produced, taken]) => {
+  for (let enough = false; !enough || Date.now() - start < seconds * 1000; ) {
+    const [ms, w, consumed] = await page.evaluate(async ([produced, taken]) => {
       const count = (what) => (what in window ? window[what] : sock.request("count", what));
       const w = [], ms = await calls(20, async () => {
         const t = await count(taken);
         w.push(await count(produced) - t);
         await new Promise((resolve) => setTimeout(resolve, 2));
       });
-      return [ms, w];
+      return [ms, w, await count(taken)];
     }, [produced, taken]);
+    enough = consumed > rate / 2;
     took.push(...ms);
     waits.push(...w);
     const now = await memory();
@@ -128,15 +132,18 @@ test("a Go handler floods a page that takes 1 MiB/s", async (t) => {
   assert.ok(sent > 0 && sent <= most, `${sent} bytes`);
   assert.equal(await page.evaluate(() => sock.request("count", "flood")), sent, "nothing came between");
 
-  await page.evaluate(() => go());
+  await page.evaluate(() => {
+    window.began = performance.now();
+    go();
+  });
   await watch(t, before, "flood", "taken");
   const got = await page.evaluate(async () => {
     stream.cancel();
-    return [taken, came, await done, (await sock.request("await", "flood")).what];
+    return [taken, came, (performance.now() - began) / 1000, await done, (await sock.request("await", "flood")).what];
   });
-  assert.ok(got[0] > rate / 2 && got[0] <= (seconds + 5) * rate, `${got[0]} bytes taken`);
+  assert.ok(got[0] <= got[2] * rate + 2 * part, `${got[0]} bytes taken in ${got[2]} s`);
   assert.ok(got[1] - cameBefore - got[0] <= most, `${got[1] - cameBefore} bytes came`);
-  assert.deepEqual(got.slice(2), ["canceled", "canceled"]);
+  assert.deepEqual(got.slice(3), ["canceled", "canceled"]);
 });
 
 test("a Go caller floods a page's handler that takes 1 MiB/s", async (t) => {
@@ -169,15 +176,14 @@ test("a page floods a Go handler that takes 1 MiB/s", async (t) => {
   const sent = await stalled("sent");
   t.diagnostic(`sent to a handler that takes nothing: ${sent} bytes; small calls meanwhile: ${spread(await calls(300))} ms`);
   assert.ok(sent > 0 && sent <= most, `${sent} bytes`);
-  assert.equal(await page.evaluate(() => sock.ws.bufferedAmount), 0);
+  await page.waitForFunction(() => sock.ws.bufferedAmount == 0);
   await page.evaluate(() => sock.notify("mark", "drain go"));
   await watch(t, before, "sent", "drain");
   const got = await page.evaluate(async () => {
     stream.cancel();
-    return [await done, (await sock.request("await", "drain")).what, await sock.request("count", "drain")];
+    return [await done, (await sock.request("await", "drain")).what];
   });
-  assert.deepEqual(got.slice(0, 2), ["canceled", "canceled"]);
-  assert.ok(got[2] > rate / 2, `${got[2]} bytes taken`);
+  assert.deepEqual(got, ["canceled", "canceled"]);
 });
 
 test("a page's handler floods a Go caller that takes 1 MiB/s", async (t) => {

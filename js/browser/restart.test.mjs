@@ -1,7 +1,7 @@
 // What a page that stays connected makes of a server that is shut down, or killed, and started again.
 import assert from "node:assert/strict";
 import { after, afterEach, before, test } from "node:test";
-import { connectedTo, launch, Program, spread } from "./support.mjs";
+import { connectedTo, lastingAddress, launch, Program, spread } from "./support.mjs";
 
 let browser, context, program;
 
@@ -21,10 +21,10 @@ afterEach(async () => {
 });
 
 const opened = (page, times) =>
-  page.waitForFunction((n) => events.filter((e) => e == "open").length >= n, times, { timeout: 20000 });
+  page.waitForFunction((n) => events.filter((e) => e == "open").length >= n, times);
 
 test("a server that shuts down finishes what is under way, and the page comes back", async () => {
-  const server = await program.start();
+  const server = await program.start("-addr", await lastingAddress());
   const page = await connectedTo(context, server.url);
   await page.evaluate(async () => {
     const text = (b) => new TextDecoder().decode(b);
@@ -54,7 +54,7 @@ test("a server that shuts down finishes what is under way, and the page comes ba
 
   // These wait for the next connection, those are finished on this one.
   await page.evaluate(() => {
-    window.queued = [sock.request("double", 21), sock.request("double", 4, { timeout: 20000 })];
+    window.queued = [sock.request("double", 21), sock.request("double", 4, { timeout: 60000 })];
     window.queuedStream = (async () => {
       const s = sock.stream("copy", { value: "a" });
       s.send("b");
@@ -110,11 +110,12 @@ async function busyPage(url, prepare = () => {}) {
 
 /** Ends the server by signal, and starts another one, n times. Returns how the page's calls have ended. */
 async function restarts(signal, n, prepare) {
-  let server = await program.start();
+  let server = await program.start("-addr", await lastingAddress());
   const page = await busyPage(server.url, prepare);
   const statuses = new Set();
   for (let i = 1; i <= n; i++) {
-    await page.waitForFunction((n) => ended.right >= n, await page.evaluate(() => ended.right + 10));
+    const right = await page.evaluate(() => ended.right);
+    await page.waitForFunction((n) => ended.right >= n, right + 10);
     statuses.add(await server.stop(signal));
     server = await program.start("-addr", "127.0.0.1:" + server.port);
     await opened(page, i + 1);

@@ -3,9 +3,11 @@ import { chromium } from "playwright-core";
 import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { setTimeout } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 
 export const root = fileURLToPath(new URL("../..", import.meta.url));
@@ -63,6 +65,26 @@ export class Program {
   }
 }
 
+/**
+ * An address for a server that is started there again and again: its port is below those that the system gives to
+ * whoever asks for any, so that nobody has got it when the server comes back.
+ */
+export async function lastingAddress() {
+  for (;;) {
+    const port = 20000 + Math.floor(Math.random() * 12000);
+    const probe = createServer().listen(port, "127.0.0.1");
+    const free = await once(probe, "listening").then(() => true, () => false);
+    if (!free) continue;
+    await new Promise((resolve) => probe.close(resolve));
+    return "127.0.0.1:" + port;
+  }
+}
+
+/** Waits until what holds returns is true. Without an end of its own: the test has one. */
+export async function until(holds) {
+  while (!(await holds())) await setTimeout(10);
+}
+
 /** Opens a page that notes what it complains about in page.problems. */
 export async function open(context, url) {
   const page = await context.newPage();
@@ -70,14 +92,17 @@ export async function open(context, url) {
   page.on("pageerror", (err) => page.problems.push(String(err)));
   page.on("console", (m) => {
     // Attempts to connect while there is no server are what a lost connection looks like.
-    const refused = /WebSocket connection to .* failed: Error in connection establishment/.test(m.text());
-    if (["error", "warning"].includes(m.type()) && !refused) page.problems.push(m.text());
+    const lost = /WebSocket connection to .* failed: (Error in connection establishment|Connection closed before)/.test(m.text());
+    if (["error", "warning"].includes(m.type()) && !lost) page.problems.push(m.text());
   });
   await page.goto(url);
   return page;
 }
 
-/** Opens a page with a connection to the server that the page is from, as sock. connect makes it, if it is given. */
+/**
+ * Opens a page with a connection to the server that the page is from, as sock. connect makes it, if it is given. Each side
+ * knows what the other can do.
+ */
 export async function connectedTo(context, url, connect = () => void (window.sock = gotalk.connection())) {
   const page = await open(context, url);
   await page.evaluate(`(${connect})()`);
@@ -87,6 +112,7 @@ export async function connectedTo(context, url, connect = () => void (window.soc
     sock.on("open", () => events.push("open"));
     if (sock.keepalive.isConnected) events.push("open");
     else await new Promise((resolve) => sock.once("open", resolve));
+    await sock.request("double", 1); // its answer comes behind the server's hello
   });
   return page;
 }

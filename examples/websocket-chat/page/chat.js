@@ -52,6 +52,7 @@ gotalk.handleNotification("gone", dropRoom);
 gotalk.handleNotification("people", showPeople);
 gotalk.handleNotification("typing", showTyping);
 gotalk.handleNotification("restart", () => {
+  ready = false; // what is asked for now would wait for the next connection, and come before hello there
   setStatus((reason = "The server is restarting…"));
 });
 gotalk.handleNotification("replaced", () => {
@@ -92,17 +93,23 @@ function showAddress() {
   if (roomInAddress() != current) history.replaceState(null, "", "#" + encodeURIComponent(current));
 }
 
+// On a new connection hello has to be the first request.
+async function request(op, value) {
+  if (!ready) throw new Error("There is no connection at the moment.");
+  return sock.request(op, value);
+}
+
 // Requests that are under way at the same time may overtake each other. These must not.
 let turn = Promise.resolve();
-function inTurn(op, value) {
-  const result = turn.then(() => sock.request(op, value));
+function inTurn(action) {
+  const result = turn.then(action);
   turn = result.catch(() => {});
   return result;
 }
 
 function enter(name) {
   wanted = name;
-  return inTurn("enter", name);
+  return inTurn(() => request("enter", name));
 }
 
 // The links to the rooms change the address, and so may people.
@@ -275,7 +282,7 @@ let typedAt = 0; // when the others were told that I am typing
 function tellTyping(on) {
   if (!ready || (on ? Date.now() - typedAt < 3000 : !typedAt)) return;
   typedAt = on ? Date.now() : 0;
-  sock.notify("typing", on);
+  inTurn(() => request("typing", on)).catch(() => {}); // before the message, or else they would see it behind that
 }
 
 text.addEventListener("input", () => {
@@ -296,11 +303,26 @@ $("composer").addEventListener("submit", (ev) => {
   text.value = "";
   text.focus();
   typedAt = 0; // the message itself tells that I am done
-  inTurn("say", message).then(() => showProblem(), (err) => {
-    text.value = text.value ? message + "\n" + text.value : message;
-    showProblem(ready ? err : new Error("The connection was lost. Please look whether your message arrived."));
-  });
+  say(message);
 });
+
+const unsaid = []; // messages on their way, in order; each is an object, for there may be two of the same text
+
+function say(message) {
+  const mine = { message };
+  unsaid.push(mine);
+  inTurn(async () => {
+    if (!unsaid.includes(mine)) return; // it came back together with one before it
+    try {
+      await request("say", message);
+      unsaid.shift();
+      showProblem();
+    } catch (err) {
+      text.value = [...unsaid.splice(0).map((m) => m.message), text.value].filter(Boolean).join("\n");
+      showProblem(ready ? err : new Error("The connection was lost. Please look whether your message arrived."));
+    }
+  });
+}
 
 // A dialog that asks for one value and closes when submit(value) has succeeded. Then the focus goes to an element.
 function ask(dialog, button, value, submit, next = button) {
@@ -324,7 +346,7 @@ function ask(dialog, button, value, submit, next = button) {
 }
 
 ask($("rename"), $("me"), () => me.name, async (name) => {
-  me.name = sessionStorage.chatName = await sock.request("rename", name);
+  me.name = sessionStorage.chatName = await request("rename", name);
   showMe();
 });
 ask($("new-room"), $("create"), () => "", enter, text);

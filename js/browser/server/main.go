@@ -107,12 +107,13 @@ func echoStream(_ *gotalk.Sock, _ string, rch chan []byte, out io.WriteCloser) e
 func callStream(s *gotalk.Sock, _ string, b []byte) ([]byte, error) {
 	words := bytes.Fields(b)
 	r, results := s.StreamRequest(string(words[0]))
+	// A page may have answered before it has got everything: what it said is below.
 	for _, w := range words[1:] {
-		if err := r.Write(w); err != nil {
+		if err := r.Write(w); err != nil && !errors.Is(err, gotalk.ErrStreamEnded) {
 			return nil, err
 		}
 	}
-	if err := r.End(); err != nil {
+	if err := r.End(); err != nil && !errors.Is(err, gotalk.ErrStreamEnded) {
 		return nil, err
 	}
 	var parts [][]byte
