@@ -230,7 +230,7 @@ func TestDeadlineOfWaitingRequest(t *testing.T) {
 			defer p.w.nc.Close()
 			p.say(request("hold", "hold", 0), request("hold", "hold", 0), notification("gotalk:meta", `bbbb{"timeout_ms":50}`), request("bbbb", op, 0))
 			p.say(notification("gotalk:meta", `cccc{"timeout_ms":5000}`), request("cccc", op, 0))
-			time.Sleep(50 * time.Millisecond)
+			time.Sleep(51 * time.Millisecond) // a moment after the deadline
 			close(gate)
 			var heard []string
 			for range 4 {

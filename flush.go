@@ -243,3 +243,29 @@ func (w *msgWriter) disarm() {
 		w.deadline(time.Time{})
 	}
 }
+
+// claim makes the caller the flusher if there is something to write and nobody writes it. Then flush must follow.
+func (w *msgWriter) claim() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.flushing || w.queued == w.written || w.failed != nil {
+		return false
+	}
+	w.flushing = true
+	return true
+}
+
+// setLimits sets how many bytes may be unsent and how long a write may take.
+func (w *msgWriter) setLimits(maxUnsent int, timeout time.Duration) {
+	w.mu.Lock()
+	w.maxUnsent.Store(int64(maxUnsent))
+	w.timeout = timeout
+	w.mu.Unlock()
+}
+
+// patience returns how long a write may take.
+func (w *msgWriter) patience() time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.timeout
+}

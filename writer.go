@@ -162,17 +162,6 @@ func (w *msgWriter) add(m *message) error {
 	return nil
 }
 
-// claim makes the caller the flusher if there is something to write and nobody writes it. Then flush must follow.
-func (w *msgWriter) claim() bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.flushing || w.queued == w.written || w.failed != nil {
-		return false
-	}
-	w.flushing = true
-	return true
-}
-
 // postRaw appends bytes that go out as they are: WebSocket control frames. Nothing may follow the last one, a close frame.
 func (w *msgWriter) postRaw(b []byte, last bool) error {
 	w.mu.Lock()
@@ -268,21 +257,6 @@ func (w *msgWriter) appendLocked(m *message, mayLend bool) (lent bool) {
 	w.queue = append(w.queue, segment{buf: t}, segment{lent: m.payload, given: m.given, joined: w.joining})
 	w.tail = nil
 	return !m.given
-}
-
-// setLimits sets how many bytes may be unsent and how long a write may take.
-func (w *msgWriter) setLimits(maxUnsent int, timeout time.Duration) {
-	w.mu.Lock()
-	w.maxUnsent.Store(int64(maxUnsent))
-	w.timeout = timeout
-	w.mu.Unlock()
-}
-
-// patience returns how long a write may take.
-func (w *msgWriter) patience() time.Duration {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.timeout
 }
 
 // close lets no more messages in after last, if there is one, and raw; err is what those who try get. It tells whether
