@@ -3,6 +3,7 @@ package gotalk
 import (
 	"errors"
 	"runtime"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -56,8 +57,10 @@ func (p *pace) note(took time.Duration, runs int32) {
 type turn struct {
 	state atomic.Uint64
 	armed atomic.Bool
+	seen  atomic.Uint64 // by look
+
+	mu    sync.Mutex
 	timer *time.Timer // calls look while armed
-	seen  uint64      // by look
 
 	wake chan struct{} // for the goroutine that lets callers read; set under mu
 	err  error         // that a caller has met while reading; owned by who reads
@@ -85,14 +88,22 @@ func (l *link) leave(place uint64) (was uint64) {
 	t := &l.turn
 	was = t.state.Load()&^turnPlace + turnStep + place
 	t.state.Store(was)
-	if !t.armed.Load() {
-		t.armed.Store(true)
-		if t.timer == nil {
-			t.timer = time.AfterFunc(time.Hour, l.look)
-		}
-		t.timer.Reset(watchTime)
+	if !t.armed.Load() && !t.armed.Swap(true) {
+		l.lookLater()
 	}
 	return was
+}
+
+// lookLater sets the timer. The goroutine that does may not be the one that reads any more.
+func (l *link) lookLater() {
+	t := &l.turn
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.timer == nil {
+		t.timer = time.AfterFunc(watchTime, l.look)
+	} else {
+		t.timer.Reset(watchTime)
+	}
 }
 
 // back tells whether the goroutine that has left still is the one that reads. If not, it must not touch anything that
@@ -112,18 +123,18 @@ func (l *link) takeOver(was uint64) {
 func (l *link) look() {
 	t := &l.turn
 	now := t.state.Load()
-	if now == t.seen && now&turnPlace == atReading {
+	seen := t.seen.Swap(now)
+	if now == seen && now&turnPlace == atReading {
 		t.armed.Store(false)
 		if t.state.Load() == now || t.armed.Swap(true) {
 			return
 		}
-	} else if now == t.seen && now&turnPlace == atRest {
+	} else if now == seen && now&turnPlace == atRest {
 		l.wakeResting()
-	} else if now == t.seen {
+	} else if now == seen {
 		l.takeOver(now)
 	}
-	t.seen = now
-	t.timer.Reset(watchTime)
+	l.lookLater()
 }
 
 // nudge is called by a goroutine that is about to wait for what the peer sends: somebody must read. It may be the reading
