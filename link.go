@@ -110,6 +110,7 @@ func newLink(s *Sock, conn io.ReadWriteCloser, f framing) *link {
 		l.w.conn, l.r.frames = c.Conn, &c.frames
 	}
 	l.r.readFrom(l.netConn())
+	limitUnsent(l.netConn())
 	switch l.netConn().(type) {
 	case *net.TCPConn, *net.UnixConn:
 		l.w.lend = f != clientFraming // a client masks what it sends, which takes a copy
