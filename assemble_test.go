@@ -264,7 +264,10 @@ func TestPartsGetCredit(t *testing.T) {
 		p.say(begin("aaaa", "echo", window/2) + zeros(window/2))
 		p.hearsAll(credit("p", "aaaa", 1<<20))
 		p.say(part("p", "aaaa", window/2)+zeros(window/2), part("p", "aaaa", 1)+"x", part("p", "aaaa", 0))
-		require.Len(t, p.answer("aaaa"), window+1)
+		p.hearsAll(part("R", "aaaa", window+1) + zeros(window) + "x")
+		// One that is split need not be told.
+		p.say(notification("gotalk:meta", `aaaa{"size":262144}`), begin("aaaa", "echo", window)+zeros(window), part("p", "aaaa", 0))
+		p.hearsAll(part("R", "aaaa", window) + zeros(window))
 	})
 	calling(t, `{"credit":1}`, func(t *testing.T, c *gotalk.Sock, p *peer) {
 		made := calls(context.Background(), c, "op", nil)

@@ -294,11 +294,12 @@ func TestWaitingForTurnEnds(t *testing.T) {
 				synctest.Wait()
 				third := calls(context.Background(), c, "third", large)
 				waits(t, second)
-				want := end(cancel, c)
+				start, want := time.Now(), end(cancel, c)
 				require.ErrorIs(t, (await(t, second)).err, want)
 				if name == "close" {
-					require.ErrorIs(t, (await(t, first)).err, want)
 					require.ErrorIs(t, (await(t, third)).err, want)
+					require.Zero(t, time.Since(start), "it need not wait for what is being written")
+					require.ErrorIs(t, (await(t, first)).err, want)
 					return
 				}
 				p.hearsAll(sizeOf(id0, len(large)))
