@@ -188,8 +188,10 @@ func (p *clientPeer) connect() (*member, error) {
 		return nil, err
 	}
 	m.link = l
-	l.onAway = func(g goaway) { m.away <- g }
-	l.onLoad = func(load uint16) { c.noteLoad(m, load) }
+	l.client = &linkClient{
+		onAway: func(g goaway) { m.away <- g },
+		onLoad: func(load uint16) { c.noteLoad(m, load) },
+	}
 	if err := s.connect(p.ctx, l, nil); err != nil {
 		return nil, err
 	}

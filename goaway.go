@@ -45,8 +45,8 @@ func (l *link) onGoaway(g goaway) {
 	again := l.away
 	l.away, l.leaving = true, true
 	l.mu.Unlock()
-	if l.onAway != nil && !again {
-		l.onAway(g)
+	if l.client != nil && !again {
+		l.client.onAway(g)
 	}
 	l.settle()
 }

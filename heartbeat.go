@@ -79,8 +79,8 @@ func (l *link) beat() {
 func (l *link) onHeartbeat(h header) {
 	l.beats.received.Add(1)
 	l.beats.heard.Store(true)
-	if l.onLoad != nil {
-		l.onLoad(uint16(h.wait))
+	if l.client != nil {
+		l.client.onLoad(uint16(h.wait))
 	}
 	if l.sock.accepted && l.w.unsent.Load() < keepBuffer {
 		l.post(l.heartbeat(l.load()))
@@ -104,7 +104,7 @@ func (l *link) idleTimeout() time.Duration {
 		return limit
 	case l.beats.answers.Load() >= 2:
 		twice := 2*every - every/8 // deadlines are a sixteenth late
-		if l.onLoad != nil {
+		if l.client != nil {
 			twice = max(twice, clientSilence)
 		}
 		if limit == 0 {

@@ -95,10 +95,10 @@ var idleClients = []struct {
 	most         int64 // bytes that a connection may take
 	begin        func(t testing.TB) func(addr string)
 }{
-	{"old peer", "websocket", 6500, func(t testing.TB) func(string) {
+	{"old peer", "websocket", 7000, func(t testing.TB) func(string) {
 		return func(addr string) { idlePeer(t, addr, true) }
 	}},
-	{"peer that has called", "websocket", 6500, func(t testing.TB) func(string) {
+	{"peer that has called", "websocket", 7000, func(t testing.TB) func(string) {
 		return func(addr string) {
 			p := idlePeer(t, addr, true)
 			p.echoes()
@@ -108,17 +108,17 @@ var idleClients = []struct {
 			require.Equal(t, "h", string(r.frames[0][:1]))
 		}
 	}},
-	{"Go", "websocket", 6500, func(t testing.TB) func(string) {
+	{"Go", "websocket", 7000, func(t testing.TB) func(string) {
 		return func(addr string) {
 			c := quietSock(nil)
 			require.NoError(t, c.ConnectWebSocket(t.Context(), "ws://"+addr, nil, nil))
 			t.Cleanup(func() { c.Close() })
 		}
 	}},
-	{"old peer", "tcp", 5500, func(t testing.TB) func(string) {
+	{"old peer", "tcp", 6000, func(t testing.TB) func(string) {
 		return func(addr string) { idlePeer(t, addr, false) }
 	}},
-	{"Go", "tcp", 5500, func(t testing.TB) func(string) {
+	{"Go", "tcp", 6000, func(t testing.TB) func(string) {
 		return func(addr string) {
 			c := quietSock(nil)
 			require.NoError(t, c.Connect("tcp", addr, nil))
@@ -143,7 +143,7 @@ func idlePeer(t testing.TB, addr string, ws bool) *peer {
 func TestIdleConnectionsTakeLittle(t *testing.T) {
 	for _, c := range idleClients {
 		t.Run(c.server+"/"+c.name, func(t *testing.T) {
-			held, _ := measureIdle(t, c.server, 200, c.begin(t))
+			held, _ := measureIdle(t, c.server, 400, c.begin(t))
 			t.Logf("%d bytes of heap and stacks per connection", held)
 			if raceDetector {
 				held -= 2500

@@ -121,16 +121,21 @@ func (l *Limits) resolved() Limits {
 	return r
 }
 
-// lastLimits are those that were shared last.
-var lastLimits atomic.Pointer[Limits]
+// lastLimits are some that were shared last.
+var lastLimits struct {
+	all  [8]atomic.Pointer[Limits]
+	next atomic.Uint32
+}
 
 // shared returns limits like l that many links may have, since most are granted the same. They must not be changed.
 func (l Limits) shared() *Limits {
-	if last := lastLimits.Load(); last != nil && *last == l {
-		return last
+	for i := range lastLimits.all {
+		if last := lastLimits.all[i].Load(); last != nil && *last == l {
+			return last
+		}
 	}
 	fresh := l
-	lastLimits.Store(&fresh)
+	lastLimits.all[lastLimits.next.Add(1)%uint32(len(lastLimits.all))].Store(&fresh)
 	return &fresh
 }
 

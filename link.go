@@ -37,9 +37,8 @@ type link struct {
 	crowd bool // so many requests wait that throttle must have a look. Owned by the read loop
 
 	// Set before Read, read-only after.
-	limits *Limits      // resolved
-	onAway func(goaway) // called once by the read loop when the peer wants no new requests; may be nil
-	onLoad func(uint16) // called by the read loop with the load of each heartbeat; may be nil
+	limits *Limits     // resolved
+	client *linkClient // who is told about the peer; may be nil
 
 	// Owned by the read loop.
 	r      msgReader
@@ -50,7 +49,7 @@ type link struct {
 
 	// Own synchronisation.
 	reading      atomic.Bool               // Read was called
-	ending       sync.Once                 // the connection is closed once
+	ending       atomic.Bool               // the connection is being closed
 	paused       atomic.Bool               // the loop waits on resume, or is about to
 	hello        atomic.Pointer[hello]     // what the peer has said; nil before, or if it never does
 	greeted      event                     // it has
@@ -86,6 +85,12 @@ type link struct {
 	cancel      context.CancelFunc
 	readErr     error         // what Sock.Read returns; nil while something reads
 	readEnd     chan struct{} // closed when nothing does; nil while nobody waits for that
+}
+
+// linkClient is whom the read loop tells what the peer says about itself.
+type linkClient struct {
+	onAway func(goaway) // called once when the peer wants no new requests
+	onLoad func(uint16) // called with the load of each heartbeat
 }
 
 func newLink(s *Sock, conn io.ReadWriteCloser, f framing) *link {
@@ -312,38 +317,39 @@ func (l *link) close(why closing) (first bool, err error) {
 // endConn closes the connection, once. To be patient with the peer means to let it read our last words: a connection
 // that is closed while input is unread is reset, which takes from the peer what it has not read yet.
 func (l *link) endConn(patient bool) (err error) {
-	l.ending.Do(func() {
-		defer l.gone.happen()
-		conn := l.netConn()
-		half, _ := conn.(interface{ CloseWrite() error })
-		secure, isTLS := conn.(*tls.Conn)
-		switch {
-		case isTLS && patient:
-			go func() { // ends when the peer has closed its side, or in a moment; a peer that takes nothing costs 5 s more
-				secure.CloseWrite()
-				raw := secure.NetConn()
-				defer time.AfterFunc(lingerTime, func() { raw.Close() }).Stop()
-				if half, ok := raw.(interface{ CloseWrite() error }); ok {
-					half.CloseWrite()
-					raw.SetReadDeadline(time.Now().Add(lingerTime))
-					io.Copy(io.Discard, raw)
-				}
-				raw.Close()
-			}()
-		case isTLS:
-			go conn.Close() // ends within crypto/tls's own timeout of five seconds, if the peer does not take the news
-		case patient && half != nil:
-			half.CloseWrite()
-			go func() { // ends when the peer has closed its side, or in a moment
-				conn.(net.Conn).SetReadDeadline(time.Now().Add(lingerTime))
-				defer time.AfterFunc(lingerTime, func() { conn.Close() }).Stop() // the reader may set a deadline once more
-				io.Copy(io.Discard, conn)
-				conn.Close()
-			}()
-		default:
-			err = conn.Close()
-		}
-	})
+	if l.ending.Swap(true) {
+		return nil
+	}
+	defer l.gone.happen()
+	conn := l.netConn()
+	half, _ := conn.(interface{ CloseWrite() error })
+	secure, isTLS := conn.(*tls.Conn)
+	switch {
+	case isTLS && patient:
+		go func() { // ends when the peer has closed its side, or in a moment; a peer that takes nothing costs 5 s more
+			secure.CloseWrite()
+			raw := secure.NetConn()
+			defer time.AfterFunc(lingerTime, func() { raw.Close() }).Stop()
+			if half, ok := raw.(interface{ CloseWrite() error }); ok {
+				half.CloseWrite()
+				raw.SetReadDeadline(time.Now().Add(lingerTime))
+				io.Copy(io.Discard, raw)
+			}
+			raw.Close()
+		}()
+	case isTLS:
+		go conn.Close() // ends within crypto/tls's own timeout of five seconds, if the peer does not take the news
+	case patient && half != nil:
+		half.CloseWrite()
+		go func() { // ends when the peer has closed its side, or in a moment
+			conn.(net.Conn).SetReadDeadline(time.Now().Add(lingerTime))
+			defer time.AfterFunc(lingerTime, func() { conn.Close() }).Stop() // the reader may set a deadline once more
+			io.Copy(io.Discard, conn)
+			conn.Close()
+		}()
+	default:
+		err = conn.Close()
+	}
 	return err
 }
 

@@ -31,8 +31,12 @@ func init() {
 }
 
 func gotalkBroadcast(all []*gotalk.Sock, b []byte) error {
+	p, err := gotalk.PrepareBufferNotification("news", b)
+	if err != nil {
+		return err
+	}
 	for _, s := range all {
-		if err := s.BufferNotify("news", b); err != nil {
+		if err := s.NotifyPrepared(p); err != nil {
 			return err
 		}
 	}
