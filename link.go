@@ -117,7 +117,6 @@ func newLink(s *Sock, conn io.ReadWriteCloser, f framing) *link {
 	}
 	l.w.raw = rawSocket(l.netConn())
 	l.r.readFrom(l.w.raw)
-	limitUnsent(l.netConn())
 	switch l.netConn().(type) {
 	case *net.TCPConn, *net.UnixConn:
 		l.w.lend = f != clientFraming // a client masks what it sends, which takes a copy
