@@ -44,13 +44,12 @@ func (c *Conns[T]) remove(conn T) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.all, conn)
-	c.s.open.Add(-1)
 }
 
 // receiveWebSocket is for Peer.Receive of all that speak WebSocket: a client that does as little as one can, so that it is
-// the server that is measured. hello is sent first, if it isn't nil; payload returns that of a message, or nil if it is none
-// of those that are broadcast.
-func receiveWebSocket(addr string, hello []byte, payload func(message []byte) []byte, got func([]byte), lost func(error)) error {
+// the server that is measured. hello is sent first, if it isn't nil; take is called with each message and calls got
+// with the payloads that are broadcast in it.
+func receiveWebSocket(addr string, hello []byte, take func(message []byte), lost func(error)) error {
 	d := websocket.Dialer{ReadBufferSize: 512, WriteBufferSize: 256}
 	ws, _, err := d.Dial("ws://"+addr+"/", nil)
 	if err != nil {
@@ -62,15 +61,13 @@ func receiveWebSocket(addr string, hello []byte, payload func(message []byte) []
 		}
 	}
 	go func() { // ends when the connection does
-		for buf := make([]byte, 512); ; {
+		for buf := make([]byte, 4096); ; {
 			n, err := readMessage(ws, buf)
 			if err != nil {
 				lost(err)
 				return
 			}
-			if b := payload(buf[:n]); b != nil {
-				got(b)
-			}
+			take(buf[:n])
 		}
 	}()
 	return nil

@@ -76,7 +76,8 @@ func measureIdle(s *child, p *Peer, w *Work) (Result, error) {
 	return Result{Values: []float64{float64(after-before) / float64(w.Conns)}}, err
 }
 
-// measureBroadcast counts what clients receive while the server broadcasts, each time when all have got what came before.
+// measureBroadcast counts what clients receive while the server broadcasts w.InFlight times, each time when all have got what
+// came before.
 func measureBroadcast(s *child, p *Peer, w *Work, t Times) (Result, error) {
 	a, err := gather(s, p, w.Conns, w.Bytes)
 	if err != nil {
@@ -84,11 +85,11 @@ func measureBroadcast(s *child, p *Peer, w *Work, t Times) (Result, error) {
 	}
 	sent := int64(0)
 	broadcast := func(n int) error {
-		answer, err := s.ask(fmt.Sprint("broadcast ", w.Bytes))
+		answer, err := s.ask(fmt.Sprint("broadcast ", w.Bytes, " ", w.InFlight))
 		if err == nil && answer != "sent" {
 			err = errors.New(answer)
 		}
-		for sent += int64(w.Conns); err == nil && a.received.Load() < sent; {
+		for sent += int64(w.Conns * w.InFlight); err == nil && a.received.Load() < sent; {
 			select {
 			case err = <-a.lost:
 			case <-time.After(100 * time.Microsecond):
@@ -110,6 +111,6 @@ func measureBroadcast(s *child, p *Peer, w *Work, t Times) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	n *= int64(w.Conns)
+	n *= int64(w.Conns * w.InFlight)
 	return costs(s, before, n, Result{Values: []float64{float64(n) / took.Seconds()}})
 }

@@ -71,7 +71,7 @@ type Server struct {
 	Listener net.Listener
 
 	arrived   atomic.Int64
-	open      atomic.Int64
+	open      atomic.Int64 // connections that were ever open to be broadcast to
 	broadcast atomic.Pointer[func(b []byte) error]
 }
 

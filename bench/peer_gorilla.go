@@ -29,7 +29,7 @@ func init() {
 			}))
 		},
 		Receive: func(addr string, got func([]byte), lost func(error)) error {
-			return receiveWebSocket(addr, nil, func(m []byte) []byte { return m }, got, lost)
+			return receiveWebSocket(addr, nil, got, lost)
 		},
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"net/http"
+	"strconv"
 
 	"github.com/gotalk-go/gotalk"
 )
@@ -51,12 +52,14 @@ func receiveGotalk(addr string, got func([]byte), lost func(error)) error {
 	gotalk.WriteVersion(&b)
 	b.Write(gotalk.MakeMsg(gotalk.MsgTypeNotification, "", "gotalk:hello", 0, uint32(len(hello))))
 	b.WriteString(hello)
-	return receiveWebSocket(addr, b.Bytes(), func(m []byte) []byte {
-		if len(m) < gotalkNewsHeader || string(m[4:8]) != "news" {
-			return nil // the server's version and hello
+	return receiveWebSocket(addr, b.Bytes(), func(m []byte) {
+		for len(m) >= gotalkNewsHeader && string(m[4:8]) == "news" { // else it is the server's version or hello
+			size, _ := strconv.ParseUint(string(m[8:gotalkNewsHeader]), 16, 32)
+			end := min(gotalkNewsHeader+int(size), len(m))
+			got(m[gotalkNewsHeader:end])
+			m = m[end:]
 		}
-		return m[gotalkNewsHeader:]
-	}, got, lost)
+	}, lost)
 }
 
 // n, the name's length in 3 digits, the name, and the payload's length in 8

@@ -47,7 +47,7 @@ func (s *Server) control(lines <-chan string, out io.Writer) error {
 	for line := range lines {
 		words := strings.Fields(line)
 		n := 0
-		if len(words) == 2 {
+		if len(words) > 1 {
 			n, _ = strconv.Atoi(words[1])
 		}
 		var answer any = "unknown"
@@ -60,8 +60,11 @@ func (s *Server) control(lines <-chan string, out io.Writer) error {
 			answer = residentMemory()
 		case "broadcast":
 			answer = "sent"
-			if err := (*s.broadcast.Load())(pattern(n, 0)); err != nil {
-				answer = err
+			times, _ := strconv.Atoi(words[len(words)-1])
+			for range times {
+				if err := (*s.broadcast.Load())(pattern(n, 0)); err != nil {
+					answer = err
+				}
 			}
 		case "open":
 			answer = s.open.Load()

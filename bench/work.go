@@ -21,7 +21,7 @@ type Work struct {
 	Bytes    int    // of a payload
 	Large    int    // of the payloads that small ones are measured beside
 	Conns    int    // connections
-	InFlight int    // calls at once on each connection
+	InFlight int    // calls at once on each connection, or broadcasts one after the other until all must have arrived
 	Rows     []Row  // what is measured, in the order of Result.Values
 	Base     string // the peer that ratios are relative to, if that of the command line cannot do this work
 	Rounds   int    // at most so many, if not 0
@@ -84,7 +84,9 @@ func works(quick bool) []*Work {
 			Rows: []Row{{Name: fmt.Sprintf("idle WebSocket of %s", thousands(idle)), Unit: Bytes, Less: true}},
 		},
 		rate(fmt.Sprintf("128 B broadcast to %s", thousands(listeners)),
-			Work{Kind: Broadcast, Bytes: broadcastBytes, Conns: listeners, Base: "gorilla"}),
+			Work{Kind: Broadcast, Bytes: broadcastBytes, Conns: listeners, InFlight: 1, Base: "gorilla"}),
+		rate(fmt.Sprintf("16 broadcasts to %s", thousands(listeners)),
+			Work{Kind: Broadcast, Bytes: broadcastBytes, Conns: listeners, InFlight: 16, Base: "gorilla"}),
 	}
 }
 
