@@ -104,6 +104,7 @@ func TestLimitTimeOfStreams(t *testing.T) {
 			_, err = st.Recv()
 			require.ErrorIs(t, err, context.DeadlineExceeded)
 		}), "a stream has no limit but by its name")
+		synctest.Wait() // until both sides have said what they have to say
 	})
 }
 
