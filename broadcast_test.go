@@ -33,24 +33,16 @@ func (s *testServer) broadcast(name, payload string) (sent int, missed []*gotalk
 
 // connected waits until a server knows so many connections whose OnConnect has returned, and nothing is left to be written.
 func (s *testServer) connected(n int) {
-	s.eventually(func() bool {
+	settled(s, func() bool {
 		sent, _ := s.broadcast("anyone there", "")
 		return sent == n
 	})
-	s.eventually(func() bool {
+	settled(s, func() bool {
 		if s.ws {
 			return s.web.Stats().UnsentBytes == 0
 		}
 		return s.tcp.Stats().UnsentBytes == 0
 	})
-}
-
-// eventually waits until something is so.
-func (s *testServer) eventually(is func() bool) {
-	for deadline := time.Now().Add(patience); !is(); {
-		require.True(s, time.Now().Before(deadline), "it does not come to be so")
-		<-time.After(time.Millisecond)
-	}
 }
 
 // frames reads WebSocket messages until it has read one of those that are wanted, which are to come one after the other.
@@ -261,7 +253,8 @@ func TestBroadcastsShareWritesAndFrames(t *testing.T) {
 			if joins {
 				p.frames("n004news000000010", "n004news000000011n004news000000012n004news000000013n005other00000000")
 			} else {
-				p.frames("n004news00000001", "0", "n004news00000001", "1", "n004news00000001", "2", "n004news00000001", "3", "n005other00000000")
+				const header = "n004news00000001"
+				p.frames(header, "0", header, "1", header, "2", header, "3", "n005other00000000")
 			}
 		})
 	}
@@ -315,7 +308,7 @@ func TestBroadcastsOfManySenders(t *testing.T) {
 		wg.Wait()
 		close(ends)
 		require.NoError(t, await(t, coming))
-		s.eventually(func() bool { return got.Load() == senders*each*receivers })
+		settled(s, func() bool { return got.Load() == senders*each*receivers })
 	})
 }
 
@@ -337,7 +330,7 @@ func TestBroadcastFasterThanWritten(t *testing.T) {
 		sent, skipped = sent+k, skipped+len(missed)
 	}
 	require.Equal(t, receivers*n, sent+skipped)
-	s.eventually(func() bool { return got.Load() == int64(sent) && s.tcp.Stats().UnsentBytes == 0 })
+	settled(s, func() bool { return got.Load() == int64(sent) && s.tcp.Stats().UnsentBytes == 0 })
 }
 
 func TestPreparedNotification(t *testing.T) {

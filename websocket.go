@@ -196,8 +196,8 @@ func (s *WebSocketServer) open(w http.ResponseWriter, r *http.Request, from stri
 		}
 	}()
 	if !s.originAllowed(r) {
-		http.Error(w, fmt.Sprintf("gotalk: pages of %s may not connect here; see WebSocketServer.AllowedOrigins", r.Header.Get("Origin")),
-			http.StatusForbidden)
+		why := "gotalk: pages of %s may not connect here; see WebSocketServer.AllowedOrigins"
+		http.Error(w, fmt.Sprintf(why, r.Header.Get("Origin")), http.StatusForbidden)
 		return nil, nil
 	}
 	user, why := s.authorize(r)

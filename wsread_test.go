@@ -117,7 +117,8 @@ func frameSeeds() (seeds [][]byte) {
 	part := func(b ...[]byte) { seeds = append(seeds, bytes.Join(b, nil)) }
 	hi := []byte("hi")
 	part(data(true, 2, hi, nil, long[:125], long[:126], long[:70_000], hi))
-	part(data(false, 2, hi), data(true, 9, hi), data(false, 0, long[:300], nil), data(true, 10, nil), data(true, 0, hi), data(true, 1, hi))
+	part(data(false, 2, hi), data(true, 9, hi), data(false, 0, long[:300], nil), data(true, 10, nil), data(true, 0, hi),
+		data(true, 1, hi))
 	part(data(true, 1, []byte("gr\xc3"), []byte("\xbc\xc3\x9fe \xe2"), []byte("\x98\x83")), data(true, 8, []byte("\x03\xe8bye")))
 	part(data(true, 2, hi), data(true, 9, long[:125]), data(true, 8, nil), data(true, 2, hi))
 	part(data(true, 2, hi), data(true, 8, []byte("\x03\xec")), data(true, 2, hi))
