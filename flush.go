@@ -230,15 +230,15 @@ func (w *msgWriter) arm(d time.Duration) {
 	if w.deadline == nil {
 		return
 	}
-	if now := time.Now(); d != w.armedFor || now.Sub(w.armed) > d/16 {
+	if now := clock(); d != w.armedFor || now-w.armed > d/16 {
 		w.armed, w.armedFor = now, d
-		w.deadline(now.Add(d + d/16))
+		w.deadline(time.Now().Add(d + d/16))
 	}
 }
 
 // disarm sees to it that the next write, which does not wait, is not stopped by a deadline that has passed since it was set.
 func (w *msgWriter) disarm() {
-	if w.armedFor != 0 && time.Since(w.armed) > w.armedFor {
+	if w.armedFor != 0 && clock()-w.armed > w.armedFor {
 		w.armedFor = 0
 		w.deadline(time.Time{})
 	}

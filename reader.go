@@ -33,7 +33,7 @@ type msgReader struct {
 	large  bool // the last payload was
 	proven int  // bytes of the largest payload so far
 
-	armed    time.Time     // when the deadline was last set
+	armed    time.Duration // when the deadline was last set, by clock
 	armedFor time.Duration // and for how long; 0 when none is set
 }
 
@@ -176,9 +176,9 @@ func (r *msgReader) arm(d time.Duration) {
 		r.deadline(time.Time{})
 		return
 	}
-	if now := time.Now(); d != r.armedFor || now.Sub(r.armed) > d/16 {
+	if now := clock(); d != r.armedFor || now-r.armed > d/16 {
 		r.armed, r.armedFor = now, d
-		r.deadline(now.Add(d + d/16))
+		r.deadline(time.Now().Add(d + d/16))
 	}
 }
 

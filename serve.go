@@ -89,7 +89,7 @@ type requestQueue struct {
 
 	// When all handlers were at work while calls of ours were pending: how many had ended then, and since when no other has.
 	seen  uint64
-	since time.Time
+	since time.Duration // by clock; 0 when it was not so
 }
 
 // onRequest takes a single request: queues it, or starts its handler, or refuses it.
@@ -310,10 +310,10 @@ func (l *link) growLocked() (refused []servedRequest) {
 	}
 	if q.running >= l.limits.MaxHandlers && len(l.calls) > 0 {
 		// All handlers may be waiting for the peer, and the peer's for those that wait here: each for the other.
-		if now := time.Now(); q.ended != q.seen || q.since.IsZero() {
+		if now := clock(); q.ended != q.seen || q.since == 0 {
 			q.seen, q.since = q.ended, now
-		} else if now.Sub(q.since) >= stuckTime {
-			refused, q.waiting, q.since = q.waiting, nil, time.Time{}
+		} else if now-q.since >= stuckTime {
+			refused, q.waiting, q.since = q.waiting, nil, 0
 			q.accepted -= uint32(len(refused))
 			for i := range refused {
 				q.forgetLocked(&refused[i])

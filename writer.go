@@ -79,7 +79,7 @@ type msgWriter struct {
 
 	// Owned by the flusher.
 	slices   [][]byte
-	armed    time.Time
+	armed    time.Duration // by clock
 	armedFor time.Duration
 }
 
