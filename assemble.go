@@ -15,12 +15,12 @@ type partial struct {
 }
 
 // onSplitRequest takes the first part of a request whose handler wants all of it at once.
-func (l *link) onSplitRequest(h header, e entry[requestFunc], around []Interceptor, meta requestMeta) error {
+func (l *link) onSplitRequest(h *header, e *entry[requestFunc], around []Interceptor, meta requestMeta) error {
 	size := max(int64(h.size), meta.bytes)
 	if !l.admit(h.id, h.name, e, uint32(size)) {
 		return l.r.skip(h.size)
 	}
-	p := &partial{servedRequest: servedRequest{id: h.id, op: e.name, fn: e.fn, past: e.past}, expect: int(size), paid: meta.sized}
+	p := &partial{servedRequest: servedRequest{entry: e, id: h.id}, expect: int(size), paid: meta.sized}
 	if e.fn.withCtx != nil || len(around) > 0 || meta.timeout > 0 {
 		p.call = l.newServedCall(e.name, h.size, meta, around)
 	}
@@ -34,7 +34,7 @@ func (l *link) onSplitRequest(h header, e entry[requestFunc], around []Intercept
 }
 
 // onRequestPart takes a part of a request that is put together; an empty one that is not the first is the end.
-func (l *link) onRequestPart(h header, p *partial) (err error) {
+func (l *link) onRequestPart(h *header, p *partial) (err error) {
 	total := uint64(len(p.payload)) + uint64(h.size)
 	switch {
 	case p.call != nil && p.call.ctx.Err() != nil: // its time is over
@@ -50,7 +50,7 @@ func (l *link) onRequestPart(h header, p *partial) (err error) {
 	if p.payload, err = l.r.appendPayload(p.payload, h.size, p.expect); err != nil {
 		return err
 	}
-	held := int64(cap(p.payload)+len(p.op)) + p.servedRequest.held() - int64(len(p.payload))
+	held := int64(cap(p.payload)+len(p.name)) + p.servedRequest.held() - int64(len(p.payload))
 	sum := l.split.bytes.Add(held - p.held)
 	p.held = held
 	if sum > int64(l.limits.MaxPendingBytes) && len(l.split.partials) > 1 {
@@ -127,7 +127,7 @@ type assembly struct {
 
 // onResultPart takes a part of the result of a call that wants all of it at once. It returns the whole when that is there.
 // The memory of into is used if there is enough. There may be as many results that are not complete as there are calls of ours.
-func (l *link) onResultPart(h header, c *call, into []byte) (payload []byte, whole bool, err error) {
+func (l *link) onResultPart(h *header, c *call, into []byte) (payload []byte, whole bool, err error) {
 	l.mu.Lock()
 	if l.calls[h.id] != c { // it has ended meanwhile
 		l.mu.Unlock()

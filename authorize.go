@@ -102,7 +102,8 @@ func refusal(early []byte, why *Error) []byte {
 
 // understands tells whether early is the hello of a peer that knows whyMessage.
 func understands(early []byte) bool {
-	h, n, err := parseHeader(early)
+	var h header
+	n, err := h.parse(early)
 	if err != nil || n <= 0 || h.t != MsgTypeNotification || string(h.name) != helloName || int64(h.size) > int64(len(early)-n) {
 		return false
 	}
@@ -142,7 +143,8 @@ func (l *link) peerSays(code uint32) error {
 func (r *msgReader) refuses() bool {
 	reasons := false
 	for b := r.buf[r.from:r.to]; ; {
-		h, n, err := parseHeader(b)
+		var h header
+		n, err := h.parse(b)
 		switch {
 		case err != nil || n <= 0:
 			return false

@@ -30,7 +30,7 @@ func (l *link) newServedCall(op string, size uint32, meta requestMeta, around []
 
 // run calls the handler of a request that has a call, with interceptors around it.
 func (c *servedCall) run(r *servedRequest, s *Sock) (out []byte, err error) {
-	fn, op, payload := r.fn, r.op, r.payload // so that r need not be on the heap, here and for requests without a call
+	fn, op, payload := r.fn, r.name, r.payload // so that r need not be on the heap, here and for requests without a call
 	handle := func(ctx context.Context) error {
 		if err := ctx.Err(); err != nil {
 			return err // it ended while the request waited for its turn

@@ -15,7 +15,8 @@ func AppendHeader(b []byte, t MsgType, id [4]byte, name string, wait, size uint3
 
 // ParseHeader is what messages are read with. n is not positive while b does not hold the whole header.
 func ParseHeader(b []byte) (t MsgType, id [4]byte, name []byte, wait, size uint32, n int, err error) {
-	h, n, err := parseHeader(b)
+	var h header
+	n, err = h.parse(b)
 	return h.t, h.id, h.name, h.wait, h.size, n, err
 }
 

@@ -101,7 +101,7 @@ func (l *link) awaitHello(ctx context.Context) hello {
 }
 
 // onExtension takes a notification with a reserved name. It never reaches a program's handlers.
-func (l *link) onExtension(h header) error {
+func (l *link) onExtension(h *header) error {
 	name := string(h.name)
 	if l.sock.NoExtensions || name != helloName && l.hello.Load() == nil {
 		return l.r.skip(h.size)

@@ -40,8 +40,6 @@ type requestFunc struct {
 	lent    bool // it does not keep its payload
 }
 
-func (f requestFunc) isNil() bool { return f.plain == nil && f.withCtx == nil }
-
 func (f requestFunc) call(ctx context.Context, s *Sock, op string, payload []byte) ([]byte, error) {
 	if f.withCtx != nil {
 		return f.withCtx(ctx, s, op, payload)
@@ -54,8 +52,6 @@ type noteFunc struct {
 	plain   BufferNoteHandler
 	withCtx BufferNoteContextHandler
 }
-
-func (f noteFunc) isNil() bool { return f.plain == nil && f.withCtx == nil }
 
 // Handlers is a set of handlers for requests and notifications, each registered under the name of what it handles. The
 // zero value is an empty set, ready for use. A set may serve any number of Socks, and all methods may be called
@@ -200,7 +196,11 @@ func (h *Handlers) HandleBufferNotificationContext(name string, fn BufferNoteCon
 // FindBufferRequestHandler returns the handler that a single request named op goes to, or nil. A nil h has none. One that
 // takes a context gets that of the Sock. Interceptors are not part of it.
 func (h *Handlers) FindBufferRequestHandler(op string) BufferReqHandler {
-	fn := h.findRequest([]byte(op)).fn
+	e := h.findRequest([]byte(op))
+	if e == nil {
+		return nil
+	}
+	fn := e.fn
 	if fn.withCtx == nil {
 		return fn.plain
 	}
@@ -212,14 +212,21 @@ func (h *Handlers) FindBufferRequestHandler(op string) BufferReqHandler {
 // FindStreamRequestHandler returns the handler that a streaming request named op goes to, or nil, also if that was
 // registered by HandleStream. A nil h has none.
 func (h *Handlers) FindStreamRequestHandler(op string) StreamReqHandler {
-	fn, _ := h.findStream([]byte(op))
-	return fn.old
+	e := h.findStream([]byte(op))
+	if e == nil {
+		return nil
+	}
+	return e.fn.old
 }
 
 // FindNotificationHandler returns the handler that a notification of that name goes to, or nil. A nil h has none. One
 // that takes a context gets that of the Sock. Interceptors are not part of it.
 func (h *Handlers) FindNotificationHandler(name string) BufferNoteHandler {
-	fn := h.findNotification([]byte(name)).fn
+	e := h.findNotification([]byte(name))
+	if e == nil {
+		return nil
+	}
+	fn := e.fn
 	if fn.withCtx == nil {
 		return fn.plain
 	}
@@ -227,24 +234,23 @@ func (h *Handlers) FindNotificationHandler(name string) BufferNoteHandler {
 }
 
 // findRequest, findStream and findNotification are what the read loop uses; see table.find.
-func (h *Handlers) findRequest(name []byte) (e entry[requestFunc]) {
+func (h *Handlers) findRequest(name []byte) *entry[requestFunc] {
 	if h == nil {
-		return e
+		return nil
 	}
 	return h.requests.find(name)
 }
 
-func (h *Handlers) findStream(name []byte) (streamFunc, string) {
+func (h *Handlers) findStream(name []byte) *entry[streamFunc] {
 	if h == nil {
-		return streamFunc{}, ""
+		return nil
 	}
-	e := h.streams.find(name)
-	return e.fn, e.name
+	return h.streams.find(name)
 }
 
-func (h *Handlers) findNotification(name []byte) (e entry[noteFunc]) {
+func (h *Handlers) findNotification(name []byte) *entry[noteFunc] {
 	if h == nil {
-		return e
+		return nil
 	}
 	return h.notifications.find(name)
 }
@@ -254,10 +260,11 @@ func (h *Handlers) findNotification(name []byte) (e entry[noteFunc]) {
 type table[F any] struct {
 	outer *table[F] // where to look for what is not here; set before first use
 
-	mu      sync.Mutex                          // held while entries is replaced
-	entries atomic.Pointer[map[string]entry[F]] // the map is never written to once it is here
+	mu      sync.Mutex                           // held while entries is replaced
+	entries atomic.Pointer[map[string]*entry[F]] // the map is never written to once it is here
 }
 
+// entry is a handler that is registered. It never changes.
 type entry[F any] struct {
 	name string
 	fn   F
@@ -281,15 +288,15 @@ func (t *table[F]) set(name string, fn F, remove bool) {
 		delete(entries, name)
 	} else {
 		if entries == nil {
-			entries = map[string]entry[F]{}
+			entries = map[string]*entry[F]{}
 		}
-		entries[name] = entry[F]{name, fn, new(history)}
+		entries[name] = &entry[F]{name, fn, new(history)}
 	}
 	t.entries.Store(&entries)
 }
 
 // load returns the entries, which must not be changed.
-func (t *table[F]) load() map[string]entry[F] {
+func (t *table[F]) load() map[string]*entry[F] {
 	if m := t.entries.Load(); m != nil {
 		return *m
 	}
@@ -297,21 +304,20 @@ func (t *table[F]) load() map[string]entry[F] {
 }
 
 // find returns the entry for name, with the name of the registration, so that nothing is allocated, but for a fallback,
-// where it is a copy. Without a handler it is zero. It does not keep name.
-func (t *table[F]) find(name []byte) (e entry[F]) {
+// where both are copies. Without a handler it is nil. It does not keep name.
+func (t *table[F]) find(name []byte) *entry[F] {
 	for in := t; in != nil; in = in.outer {
-		if e, ok := in.load()[string(name)]; ok {
+		if e := in.load()[string(name)]; e != nil {
 			return e
 		}
 	}
 	if len(name) >= len(reservedPrefix) && string(name[:len(reservedPrefix)]) == reservedPrefix {
-		return e
+		return nil
 	}
 	for in := t; in != nil; in = in.outer {
-		if e, ok := in.load()[""]; ok {
-			e.name = string(name)
-			return e
+		if e := in.load()[""]; e != nil {
+			return &entry[F]{string(name), e.fn, e.past}
 		}
 	}
-	return e
+	return nil
 }

@@ -76,7 +76,7 @@ func (l *link) beat() {
 
 // onHeartbeat takes the peer's heartbeat. The accepting side answers it, so that the connecting side knows that it is
 // still there, and does not run into its own read timeout.
-func (l *link) onHeartbeat(h header) {
+func (l *link) onHeartbeat(h *header) {
 	l.beats.received.Add(1)
 	l.beats.heard.Store(true)
 	if l.client != nil {

@@ -16,9 +16,7 @@ type noteQueue struct {
 }
 
 type note struct {
-	name    string
-	fn      noteFunc
-	past    *history // nil for what only takes its turn with notifications
+	*entry[noteFunc]
 	payload []byte
 	through *noteCall // nil without interceptors
 }
@@ -30,20 +28,20 @@ type noteCall struct {
 }
 
 // onNotification takes a notification and leaves it to a goroutine that handles them in order.
-func (l *link) onNotification(h header) error {
+func (l *link) onNotification(h *header) error {
 	if bytes.HasPrefix(h.name, []byte(reservedPrefix)) {
 		return l.onExtension(h)
 	}
 	handlers := l.sock.handlers()
 	e := handlers.findNotification(h.name)
-	n := note{name: e.name, fn: e.fn, past: e.past}
-	if !n.fn.isNil() && h.size > l.limits.MaxPayload {
-		l.logError(fmt.Sprintf("notification %q dropped: %v", n.name, tooLarge("notification", h.size, l.limits.MaxPayload)))
-		n.fn = noteFunc{}
-	}
-	if n.fn.isNil() {
+	if e == nil {
 		return l.r.skip(h.size)
 	}
+	if h.size > l.limits.MaxPayload {
+		l.logError(fmt.Sprintf("notification %q dropped: %v", e.name, tooLarge("notification", h.size, l.limits.MaxPayload)))
+		return l.r.skip(h.size)
+	}
+	n := note{entry: e}
 	if around := handlers.interceptors(); len(around) > 0 {
 		n.through = &noteCall{around, CallInfo{
 			Kind: KindNotification, Op: n.name, Sock: l.sock, Served: true, Received: time.Now(), BytesIn: int64(h.size),
@@ -100,7 +98,7 @@ func (l *link) endNotes() {
 
 // noteOf makes a note of what is to take its turn with notifications.
 func noteOf(name string, call func()) note {
-	return note{name: name, fn: noteFunc{plain: func(*Sock, string, []byte) { call() }}}
+	return note{entry: &entry[noteFunc]{name: name, fn: noteFunc{plain: func(*Sock, string, []byte) { call() }}}}
 }
 
 // queueNote queues n to be handled after those that came before it. If none of them is left, a goroutine is started for

@@ -11,6 +11,14 @@ func (r *msgReader) payload(size uint32, into []byte) ([]byte, error) {
 	if size == 0 {
 		return into[:0], nil
 	}
+	if end := r.from + int(size); size < largePayload && end <= r.to {
+		if cap(into) < int(size) {
+			into = make([]byte, size)
+		}
+		copy(into[:size], r.buf[r.from:end])
+		r.from, r.large = end, false
+		return into[:size:size], nil
+	}
 	p, err := r.appendPayload(into[:0], size, int(size))
 	return p[:len(p):len(p)], err
 }

@@ -49,7 +49,7 @@ const (
 	maxHeaderSize = 16 + 0xfff // of a request with the longest name
 	maxSize       = 1<<32 - 1  // of a payload; what eight digits can say
 	heartbeatSize = 1 + 4 + 8  // a heartbeat has no payload, so this is all of it
-	noHeaderYet   = -1         // parseHeader: the input ends before the header does
+	noHeaderYet   = -1         // header.parse: the input ends before the header does
 	digits        = "0123456789abcdef"
 )
 
@@ -139,7 +139,8 @@ func ReadMsg(r io.Reader, b []byte) (t MsgType, id, name3 string, wait, size uin
 	}
 	b = b[:cap(b)]
 	for have := 0; ; {
-		h, n, err := parseHeader(b[:have])
+		var h header
+		n, err := h.parse(b[:have])
 		if err != nil {
 			return 0, "", "", 0, 0, err
 		}
@@ -203,14 +204,14 @@ func sizeWithName(b []byte, at int) int {
 	return at + 3 + int(n) + 8
 }
 
-// parseHeader parses the message header at the beginning of b. It returns the header's size, or noHeaderYet while b
-// does not hold all of it. It neither allocates nor keeps b, but the header's name aliases it.
-func parseHeader(b []byte) (h header, n int, err error) {
+// parse parses the message header at the beginning of b. It returns the header's size, or noHeaderYet while b does not
+// hold all of it. It neither allocates nor keeps b, but the header's name aliases it.
+func (h *header) parse(b []byte) (n int, err error) {
 	n = headerSize(b)
 	if len(b) < n {
-		return h, noHeaderYet, nil
+		return noHeaderYet, nil
 	}
-	h.t = MsgType(b[0])
+	*h = header{t: MsgType(b[0])}
 	ok, ok2 := true, true
 	at := 1
 	switch h.t {
@@ -232,13 +233,13 @@ func parseHeader(b []byte) (h header, n int, err error) {
 		at = 5
 	}
 	if !ok2 {
-		return h, 0, errMalformed
+		return 0, errMalformed
 	}
 	h.size, ok = parseHex(b[at : at+8])
 	if !ok {
-		return h, 0, errMalformed
+		return 0, errMalformed
 	}
-	return h, at + 8, nil
+	return at + 8, nil
 }
 
 // parseName parses the name whose size stands at offset at, and says where it ends. b holds all of it.

@@ -38,22 +38,21 @@ type msgReader struct {
 }
 
 // have is next that does not wait: it returns false if the header has not come yet.
-func (r *msgReader) have() (h header, ok bool, err error) {
-	h, n, err := parseHeader(r.buf[r.from:r.to])
+func (r *msgReader) have(h *header) (ok bool, err error) {
+	n, err := h.parse(r.buf[r.from:r.to])
 	if err != nil || n <= 0 {
-		return h, false, err
+		return false, err
 	}
 	r.from += n
-	return h, true, nil
+	return true, nil
 }
 
-// next returns the header of the next message. Its name is valid until the next call of any method. The message's
+// next puts the header of the next message into h. Its name is valid until the next call of any method. The message's
 // payload must be taken by payload or skip before the next header.
-func (r *msgReader) next() (header, error) {
+func (r *msgReader) next(h *header) error {
 	for began := false; ; {
-		h, ok, err := r.have()
-		if ok || err != nil {
-			return h, err
+		if ok, err := r.have(h); ok || err != nil {
+			return err
 		}
 		if r.idle() {
 			r.arm(r.idleTimeout)
@@ -62,7 +61,7 @@ func (r *msgReader) next() (header, error) {
 			r.arm(r.timeout)
 		}
 		if err := r.fill(headerSize(r.buf[r.from:r.to])); err != nil {
-			return h, err
+			return err
 		}
 	}
 }

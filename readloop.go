@@ -145,8 +145,9 @@ func (e *peerError) closeCode() int { return int(min(e.code, 1<<31-1)) }
 // but for room. It returns errTakenOver when another goroutine reads on.
 func (l *link) readMessages() error {
 	l.r.timeout = l.limits.ReadTimeout
+	h := new(header)
 	for l.throttle() {
-		h, ok, err := l.r.have()
+		ok, err := l.r.have(h)
 		if err == nil && !ok {
 			if !l.endBatch() {
 				return errTakenOver
@@ -158,7 +159,7 @@ func (l *link) readMessages() error {
 				continue
 			}
 			l.r.idleTimeout = l.idleTimeout()
-			h, err = l.r.next()
+			err = l.r.next(h)
 		}
 		if err != nil {
 			return err
@@ -187,7 +188,7 @@ func (l *link) readMessages() error {
 }
 
 // onAsked takes a message by which the peer wants something of us.
-func (l *link) onAsked(h header) error {
+func (l *link) onAsked(h *header) error {
 	switch h.t {
 	case MsgTypeSingleReq:
 		return l.onRequest(h)

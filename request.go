@@ -202,7 +202,7 @@ func (l *link) roundTrip(ctx context.Context, op string, payload, into []byte) (
 
 // onResult takes a result of a request of ours. Results that nobody waits for are dropped: old peers send an empty part
 // after an error, and a call may have ended before its result came.
-func (l *link) onResult(h header) error {
+func (l *link) onResult(h *header) error {
 	l.mu.Lock()
 	c := l.calls[h.id]
 	last := c != nil && (!c.streaming || h.t != MsgTypeStreamRes || h.size == 0)

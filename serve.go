@@ -57,10 +57,8 @@ type history struct {
 
 // servedRequest is a single request of the peer's.
 type servedRequest struct {
+	*entry[requestFunc]
 	id      msgID
-	op      string
-	fn      requestFunc
-	past    *history
 	payload []byte
 	call    *servedCall // nil if it does not need one
 	granted int64       // of the queue's budget, while the handler is at work
@@ -93,13 +91,13 @@ type requestQueue struct {
 }
 
 // onRequest takes a single request: queues it, or starts its handler, or refuses it.
-func (l *link) onRequest(h header) error {
+func (l *link) onRequest(h *header) error {
 	handlers := l.sock.handlers()
 	e, around, meta := handlers.findRequest(h.name), handlers.interceptors(), l.takeMeta(h.id)
 	if !l.admit(h.id, h.name, e, h.size) {
 		return l.r.skip(h.size)
 	}
-	r := servedRequest{id: h.id, op: e.name, fn: e.fn, past: e.past}
+	r := servedRequest{entry: e, id: h.id}
 	if e.fn.withCtx != nil || len(around) > 0 || meta.timeout > 0 {
 		r.call = l.newServedCall(e.name, h.size, meta, around)
 	}
@@ -131,7 +129,7 @@ func (l *link) onRequest(h header) error {
 }
 
 // admit tells whether a single request for the handler e can be taken. If not, it is answered.
-func (l *link) admit(id msgID, name []byte, e entry[requestFunc], size uint32) bool {
+func (l *link) admit(id msgID, name []byte, e *entry[requestFunc], size uint32) bool {
 	l.mu.Lock()
 	stopping, told := l.stopping, l.told
 	full := l.queue.accepted+uint32(len(l.split.partials)) >= l.limits.BufferRequests
@@ -145,7 +143,7 @@ func (l *link) admit(id msgID, name []byte, e entry[requestFunc], size uint32) b
 		l.refuse(id, l.limits.bufferWait(), textShuttingDown)
 	case full:
 		l.refuse(id, l.limits.bufferWait(), textRateLimit)
-	case e.fn.isNil():
+	case e == nil:
 		l.post(l.errorResult(id, unknownOp(name)))
 	case size > l.limits.MaxPayload:
 		l.post(l.errorResult(id, tooLarge("request", size, l.limits.MaxPayload)))
@@ -381,7 +379,7 @@ func (l *link) serveRequest(r *servedRequest, here bool) (reading bool) {
 	defer func() {
 		if !returned {
 			v := recover()
-			l.logPanic(v, r.op)
+			l.logPanic(v, r.name)
 			m = *l.errorResult(r.id, errInternal)
 			if here && v == nil { // runtime.Goexit: this goroutine ends
 				l.takeOver(was)
@@ -403,14 +401,14 @@ func (l *link) serveRequest(r *servedRequest, here bool) (reading bool) {
 	var err error
 	ctx := context.Background()
 	if r.call == nil {
-		out, err = r.fn.plain(l.sock, r.op, r.payload)
+		out, err = r.fn.plain(l.sock, r.name, r.payload)
 	} else {
 		ctx = r.call.ctx
 		out, err = r.call.run(r, l.sock)
 	}
 	if err != nil {
 		m = *l.failure(r.id, err)
-		l.logFailure(ctx, err, r.op)
+		l.logFailure(ctx, err, r.name)
 	} else {
 		m = message{t: MsgTypeSingleRes, id: r.id, payload: out}
 		r.past.result.note(len(out))
@@ -428,7 +426,7 @@ func (l *link) answer(r *servedRequest, m *message) {
 	if r.call != nil {
 		r.call.cancel()
 	}
-	l.reply(m, r.op)
+	l.reply(m, r.name)
 	if r.fn.lent && m.t != MsgTypeErrorRes { // a handler that has failed may have left it to another goroutine
 		freePart(r.payload)
 	}

@@ -28,8 +28,6 @@ type streamFunc struct {
 	new StreamHandler
 }
 
-func (f streamFunc) none() bool { return f.old == nil && f.new == nil }
-
 // run calls the handler.
 func (f streamFunc) run(ctx context.Context, st *Stream) error {
 	if f.new != nil {
@@ -114,16 +112,16 @@ func (st *Stream) cancelled(ctx context.Context) {
 }
 
 // onStreamRequest takes the first part of a streaming request, and starts its handler.
-func (l *link) onStreamRequest(h header) error {
+func (l *link) onStreamRequest(h *header) error {
 	handlers := l.sock.handlers()
-	fn, op := handlers.findStream(h.name)
+	e := handlers.findStream(h.name)
 	meta := l.takeMeta(h.id)
-	single := entry[requestFunc]{}
-	if meta.sized || fn.none() && l.hello.Load() != nil {
+	var single *entry[requestFunc]
+	if meta.sized || e == nil && l.hello.Load() != nil {
 		single = handlers.findRequest(h.name)
 	}
 	limit := l.limits.StreamRequests
-	if limit == 0 && fn.new != nil {
+	if limit == 0 && e != nil && e.fn.new != nil {
 		limit = defaultStreams
 	}
 	l.mu.Lock()
@@ -141,7 +139,7 @@ func (l *link) onStreamRequest(h header) error {
 	switch {
 	case active: // two requests with one id: no result could be told from the other's
 		return errMalformed
-	case meta.sized || !single.fn.isNil():
+	case meta.sized || single != nil:
 		return l.onSplitRequest(h, single, handlers.interceptors(), meta)
 	case limit == 0:
 		l.post(l.errorResult(h.id, NewError(CodeUnimplemented, textNoStreams)))
@@ -149,7 +147,7 @@ func (l *link) onStreamRequest(h header) error {
 		l.refuse(h.id, l.limits.streamWait(), textShuttingDown)
 	case full:
 		l.refuse(h.id, l.limits.streamWait(), textRateLimit)
-	case fn.none():
+	case e == nil:
 		l.post(l.errorResult(h.id, unknownOp(h.name)))
 	case h.size > l.limits.MaxPayload:
 		l.post(l.errorResult(h.id, tooLarge("part of a request", h.size, l.limits.MaxPayload)))
@@ -161,7 +159,7 @@ func (l *link) onStreamRequest(h header) error {
 		if payload == nil {
 			payload = []byte{} // the first part, unlike later ones, is no end when it is empty
 		}
-		l.beginStream(h.id, op, fn, handlers.interceptors(), meta, payload)
+		l.beginStream(h.id, e.name, e.fn, handlers.interceptors(), meta, payload)
 		return nil
 	}
 	l.mu.Lock()
@@ -211,7 +209,7 @@ func (l *link) requestContext(meta requestMeta) (context.Context, context.Cancel
 }
 
 // onStreamPart takes a later part of a streaming request.
-func (l *link) onStreamPart(h header) error {
+func (l *link) onStreamPart(h *header) error {
 	if p := l.split.partials[h.id]; p != nil {
 		return l.onRequestPart(h, p)
 	}
