@@ -68,6 +68,7 @@ func calling(t *testing.T, keys string, test func(t *testing.T, c *gotalk.Sock, 
 		p.hearsAll(notification("gotalk:hello", helloTCP))
 		if keys != "" {
 			p.hello(keys)
+			synctest.Wait()
 		}
 		test(t, c, p)
 	})
