@@ -9,20 +9,20 @@ function warn(err) {
   if (env.developmentMode) console.warn("gotalk:", err);
 }
 var base;
-var parseURL = (s) => s && new URL(s).host ? new URL(s) : void 0;
+var withHost = (url) => url && new URL(url).host && url;
 var isLocal = (url) => /(^|\.)local(host)?$|^127\.|^\[::1]/.test(new URL(url).hostname);
-var origin = (u) => (u.protocol == "https:" ? "wss://" : "ws://") + u.host;
+var webSocketURL = (path, from) => new URL(path, from).href.replace(/^http/, "ws");
 function setScript(src) {
-  base = parseURL(src);
+  base = withHost(src);
   if (!base) return;
-  env.defaultResponderAddress = origin(base) + base.pathname.replace(/[^/]*$/, "");
-  env.developmentMode = isLocal(src);
+  env.defaultResponderAddress = webSocketURL(".", base);
+  env.developmentMode = isLocal(base);
 }
 function resolve(addr) {
   addr ||= env.defaultResponderAddress;
-  if (!addr) throw new Error("address not specified");
-  const from = base || parseURL(globalThis.location?.href);
-  return from && !/^(ws|http)s?:\//i.test(addr) ? new URL(addr.replace(/^(?!\/)/, "/"), origin(from)).href : addr;
+  if (!addr) throw Error("address not specified");
+  const from = base || withHost(globalThis.location?.href);
+  return from && !/^(ws|http)s?:\//i.test(addr) ? webSocketURL(addr.replace(/^\/?/, "/"), from) : addr;
 }
 
 // src/errors.ts
@@ -42,7 +42,7 @@ function retryAfter(ms, reason = "") {
 var codeOf = (err) => err instanceof GotalkError || typeof err?.code == "string" && /^[a-z_]+$/.test(err.code) ? err.code : void 0;
 var canceled = () => new GotalkError("canceled", "canceled");
 var errors = ["abnormal condition", "unsupported protocol", "invalid protocol message", "timeout"].map(
-  (message, code) => Object.assign(new Error(message), { isGotalkProtocolError: true, code })
+  (message, code) => Object.assign(Error(message), { isGotalkProtocolError: true, code })
 );
 var [ErrAbnormal, ErrUnsupported, ErrInvalidMsg, ErrTimeout] = errors;
 var protocolError = (code) => errors[code] || ErrInvalidMsg;
@@ -72,18 +72,19 @@ var Version = 1;
 var encoder = new TextEncoder();
 var decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 var utf8 = (s) => encoder.encode(s);
-var toText = (b) => typeof b == "string" ? b : b ? decoder.decode(b) : "";
+var toText = (b) => typeof b == "string" ? b : decoder.decode(b);
 function toBytes(v) {
   if (typeof v == "string") return utf8(v);
   if (v?.byteLength >= 0) return new Uint8Array(v.buffer || v, v.byteOffset, v.byteLength);
-  throw new TypeError("payload is not a string or BufferSource");
+  throw TypeError("payload is not a string or BufferSource");
 }
 function pack(v) {
   const b = typeof v == "string" ? v : toBytes(v ?? "");
-  return b.length ? b : void 0;
+  if (b.length) return b;
+  return;
 }
-function concat(parts, size) {
-  const all = new Uint8Array(size);
+function concat(parts) {
+  const all = new Uint8Array(parts.reduce((n, p) => n + p.length, 0));
   let at = 0;
   for (const p of parts) {
     all.set(p, at);
@@ -93,7 +94,7 @@ function concat(parts, size) {
 }
 function fixnum(n, digits) {
   const s = n.toString(16);
-  if (/[^\da-f]/i.test(s) || s.length > digits) throw new RangeError(n + " is out of range");
+  if (n >>> 0 != n || s.length > digits) throw RangeError(n + " is out of range");
   return s.padStart(digits, "0");
 }
 function makeMsg(t, id, name, wait = 0, size = 0) {
@@ -103,7 +104,7 @@ function makeHeartbeatMsg(load) {
   return "h" + fixnum(load, 4) + fixnum(Date.now() / 1e3 >>> 0, 8);
 }
 function hex(s) {
-  if (/[^\da-f]/i.test(s)) throw new Error("invalid hexint " + s);
+  if (/[^\da-f]/i.test(s)) throw Error("invalid hexint " + s);
   return parseInt(s, 16);
 }
 function* parser() {
@@ -123,10 +124,10 @@ function parseMsg(v) {
   let at = 0;
   let r = p.next("");
   while (!r.done) r = p.next(b.subarray(at, at += r.value));
-  if (!(at <= b.length)) throw new Error("incomplete message");
+  if (!(at <= b.length)) throw Error("incomplete message");
   return r.value;
 }
-var parseVersion = (v) => hex(toText(toBytes(v)).slice(0, 2));
+var parseVersion = (v) => hex(toText(v).slice(0, 2));
 var versionText = fixnum(Version, 2);
 var binary = {
   versionBuf: utf8(versionText),
@@ -136,7 +137,7 @@ var binary = {
   /** Throws a RangeError if the name has more than 4095 bytes, or a number does not fit. */
   makeMsg(t, id, name, wait, size) {
     const b = utf8(makeMsg(t, id && "    ", name, wait, size));
-    for (let i = 0; id && i < 4; i++) b[i + 1] = id.charCodeAt(i);
+    b.set(Array.from(id || "", (c) => c.charCodeAt(0)), 1);
     return b;
   },
   makeHeartbeatMsg: (load) => utf8(makeHeartbeatMsg(load))
@@ -178,7 +179,7 @@ function checkName(name) {
   }
 }
 var isPromise = (v) => typeof v?.then == "function";
-var decodeJSON = (data) => data?.length ? JSON.parse(toText(data)) : null;
+var decodeJSON = (data) => JSON.parse(toText(data) || "null");
 function parseJSON(data) {
   try {
     return decodeJSON(data);
@@ -208,7 +209,10 @@ var Handlers = class {
     this._notifications = /* @__PURE__ */ new Map();
     this._streams = /* @__PURE__ */ new Map();
   }
-  /** Values are JSON both ways. */
+  /**
+   * Values are JSON both ways. fn is called when the whole value has come. It also gets stream requests for which there is
+   * no stream handler.
+   */
   handleRequest(op, fn) {
     set(this._requests, op, fn && ((data, result, op2, ctx) => serve(
       fn,
@@ -218,6 +222,7 @@ var Handlers = class {
       ctx
     )));
   }
+  /** The same with raw payloads. */
   handleBufferRequest(op, fn) {
     set(this._requests, op, fn);
   }
@@ -228,7 +233,10 @@ var Handlers = class {
   handleBufferNotification(name, fn) {
     set(this._notifications, name, fn);
   }
-  /** Answers stream requests. If fn returns a promise, the stream ends, or fails, with it. */
+  /**
+   * Answers stream requests, but for those that are one large payload in parts. If fn returns a promise, the stream ends,
+   * or fails, with it.
+   */
   handleStreamRequest(op, fn) {
     set(this._streams, op, fn);
   }
@@ -260,9 +268,13 @@ var EventEmitter = class {
   }
   /** Has fn called each time, or only the next time. Throws a TypeError if fn is not a function. */
   on(type, fn, once) {
-    if (typeof fn != "function") throw new TypeError("listener is not a function");
+    if (typeof fn != "function") throw TypeError("listener is not a function");
     this._lists.set(type, [...this._list(type), [fn, once]]);
     return this;
+  }
+  /** The same as on. */
+  get addListener() {
+    return this.on;
   }
   /** Has fn called the next time only. */
   once(type, fn) {
@@ -273,6 +285,10 @@ var EventEmitter = class {
     let found = false;
     this._lists.set(type, this._list(type).filter((l) => found || !(found = l[0] == fn)));
     return this;
+  }
+  /** The same as removeListener. */
+  get off() {
+    return this.removeListener;
   }
   /** Takes all listeners away, of one event or of all. */
   removeAllListeners(type) {
@@ -293,14 +309,20 @@ var EventEmitter = class {
     return list.length > 0;
   }
 };
-EventEmitter.prototype.addListener = EventEmitter.prototype.on;
-EventEmitter.prototype.off = EventEmitter.prototype.removeListener;
 
 // src/extensions.ts
 var window = 262144;
 var helloWait = 100;
 var maxSize = 16384;
-var hello = JSON.stringify({ cancel: 1, credit: window, error: 1, goaway: 1, join: 1, meta: 1 });
+var hello = JSON.stringify({
+  cancel: 1,
+  credit: window,
+  error: 1,
+  goaway: 1,
+  join: 1,
+  meta: 1,
+  split: 65536
+});
 function parse(b, at) {
   const text2 = toText(b.subarray(at));
   if (b.length > maxSize || !/^\s*{/.test(text2)) throw ErrInvalidMsg;
@@ -309,20 +331,21 @@ function parse(b, at) {
 function onExtension(s, conn, name, data) {
   if (s.noExtensions) return;
   const b = toBytes(data || "");
-  const head = String.fromCharCode(...b.subarray(0, 4));
+  const head = String.fromCharCode(...b.slice(0, 4));
   if (name == "gotalk:hello") {
     conn._peer = parse(b);
-    s._learn(conn, +conn._peer.credit || Infinity);
-  } else if (!conn._peer) {
-  } else if (name == "gotalk:cancel") {
+    s._learn(conn, conn._peer.credit);
+  }
+  if (!conn._peer) return;
+  if (name == "gotalk:cancel") {
     if (b.length != 4) throw ErrInvalidMsg;
-    s._served.get(head)?._finish(canceled());
+    (s._served.get(head) || s._pending.get("S" + head))?._finish(canceled());
   } else if (name == "gotalk:credit") {
     const { t, id, size } = binary.parseMsg(b);
     if (b.length != 13 || !"pS".includes(head[0])) throw ErrInvalidMsg;
     (t == MsgTypeStreamReqPart ? s._pending : s._served).get(id)?._pump?.(size);
   } else if (name == "gotalk:meta") {
-    conn._meta = [head.slice(0, 4), parse(b, 4)];
+    conn._meta = [head, parse(b, 4)];
   } else if (name == "gotalk:goaway") {
     conn._away = parse(b);
     s._drain();
@@ -373,7 +396,7 @@ var Stream = class extends EventEmitter {
     this._sent -= n;
     const most = this.sock._conn?._window || window;
     for (let m; m = this._out[0]; m[1]?.()) {
-      const n2 = m[0] ? toBytes(m[0]).length : 0;
+      const n2 = toBytes(m[0] || "").length;
       if (n2 && Math.min(n2, most / 2) > most - this._sent) return;
       this._out.shift();
       this._sent += n2;
@@ -382,6 +405,7 @@ var Stream = class extends EventEmitter {
   }
   /** @internal A part has come. */
   _part(data) {
+    if (!data) return this._close(null);
     if (this._eof) return;
     const b = toBytes(data);
     if (this._due >= 2 * window && this.sock._conn._can("credit")) {
@@ -400,10 +424,11 @@ var Stream = class extends EventEmitter {
   // n bytes were consumed. Credit goes back when that makes up half the window, or if nothing is left an eighth.
   _took(n) {
     this._taken += n;
-    if (this._eof || this._taken < window / (this._in?.length ? 2 : 8)) return;
-    this.sock._conn._say("credit", binary.makeMsg(this._gets, this.id, null, 0, this._taken));
-    this._due -= this._taken;
-    this._taken = 0;
+    if (!this._eof && this._taken >= window / (this._in?.length ? 2 : 8)) {
+      this.sock._conn._say("credit", binary.makeMsg(this._gets, this.id, null, 0, this._taken));
+      this._due -= this._taken;
+      this._taken = 0;
+    }
   }
   /** @internal No more parts will come. */
   _close(err) {
@@ -448,16 +473,12 @@ var Stream = class extends EventEmitter {
   async *[Symbol.asyncIterator]() {
     try {
       for (; ; ) {
-        const b = this._in.shift();
-        if (b) {
+        for (let b; b = this._in.shift(); ) {
           this._took(b.length);
           yield this._json ? JSON.parse(toText(b)) : b;
-        } else if (this._eof) {
-          this.signal.throwIfAborted();
-          return;
-        } else {
-          await new Promise((resolve2) => this._wake = resolve2);
         }
+        if (this._eof) return this.signal.throwIfAborted();
+        await new Promise((resolve2) => this._wake = resolve2);
       }
     } finally {
       this._leave();
@@ -481,11 +502,11 @@ var Stream = class extends EventEmitter {
 
 // src/calls.ts
 var maxWait = 6e4;
-var base36 = (n, digits) => n.toString(36).padStart(digits, "0");
+var base36 = (n, digits) => n.toString(36).padStart(digits, "0").slice(-digits);
 function newID(s) {
   let id;
   do
-    id = base36(s._nextOp++ % 36 ** 4, 4);
+    id = base36(s._nextOp++, 4);
   while (s._pending.has(id));
   return id;
 }
@@ -500,16 +521,18 @@ function forget(s, id, pending, cancel) {
 }
 function failure(s, t, data) {
   const text2 = toText(data);
-  if (t == MsgTypeRetryRes) return new GotalkError(text2, "unavailable");
-  if (t != MsgTypeErrorRes) return;
-  try {
-    const { code, message, details } = s._conn._peer && JSON.parse(text2);
-    if (typeof code == "string") return new GotalkError(message, code, details);
-  } catch {
+  if (t == MsgTypeErrorRes) {
+    try {
+      const { code, message, details } = s._conn._peer && JSON.parse(text2);
+      if (typeof code == "string") return new GotalkError(message, code, details);
+    } catch {
+    }
+    return new GotalkError(text2);
   }
-  return new GotalkError(text2);
+  if (t == MsgTypeRetryRes) return new GotalkError(text2, "unavailable");
+  return;
 }
-function limit({ signal, timeout, meta = {} }, end) {
+function limit({ signal, timeout, meta }, end) {
   signal?.throwIfAborted();
   const abort = () => end(signal.reason);
   let timer;
@@ -522,7 +545,7 @@ function limit({ signal, timeout, meta = {} }, end) {
   return [() => {
     clearTimeout(timer);
     signal?.removeEventListener("abort", abort);
-  }, { meta, deadline }];
+  }, { meta: meta || {}, deadline }];
 }
 function request(s, op, value, arg, encode, decode) {
   if (typeof value == "function") {
@@ -553,13 +576,22 @@ function request(s, op, value, arg, encode, decode) {
     };
     const { retries = extra.deadline ? Infinity : 3 } = options;
     let tries = 0;
+    let parts = [];
     const pending = {
       _finish: finish,
       _result(t, data, wait) {
+        if (t == MsgTypeStreamRes) {
+          if (data) {
+            parts.push(data = toBytes(data));
+            return s._conn._say("credit", binary.makeMsg(t, id, null, 0, data.length));
+          }
+          data = parts[0] && concat(parts);
+        }
         if (t == MsgTypeRetryRes && tries < retries) {
           wait = Math.min(wait, maxWait);
           if (s._conn._peer) wait += Math.random() * Math.min(5e3, 100 * 2 ** tries);
           if (!(Date.now() + wait > extra.deadline)) {
+            parts = [];
             tries++;
             s._pending.delete(id);
             s._pending.set(id = newID(s), pending);
@@ -581,7 +613,7 @@ function stream(s, op, options) {
   let id;
   do {
     const n = s._nextStream++;
-    id = String.fromCharCode(33 + n / 36 ** 3 % 15) + base36(n % 36 ** 3, 3);
+    id = String.fromCharCode(33 + n / 36 ** 3 % 15) + base36(n, 3);
   } while (s._pending.has(id));
   let begun = false;
   const [stop, extra] = limit(options || {}, (err) => st._finish(err));
@@ -618,16 +650,26 @@ function answer(s, conn, t, id, op, data) {
   if (t != MsgTypeSingleReq && s._served.has(id)) throw ErrInvalidMsg;
   const { timeout_ms, ...meta } = conn._meta?.[0] == id ? conn._meta[1] : {};
   conn._meta = void 0;
-  let served;
-  const [stop, about] = limit({ timeout: +timeout_ms, meta }, (err) => served._finish(err));
+  const split = typeof meta.size == "number";
+  if (split) delete meta.size;
+  const stream2 = new Stream(
+    s,
+    op,
+    id,
+    MsgTypeStreamReqPart,
+    (body) => body ? s._send(conn, MsgTypeStreamRes, id, null, body) : stream2._finish(null),
+    (err) => err === null ? reply(MsgTypeStreamRes) : error(err)
+  );
+  const [stop, about] = limit({ timeout: +timeout_ms, meta }, (err) => stream2._finish(err));
+  Object.assign(stream2, about);
   let reply = (t2, v, wait) => {
     const body = pack(v);
     reply = () => {
     };
     stop();
-    if (s._served.get(id) == served) s._served.delete(id);
+    if (s._served.get(id) == stream2) s._served.delete(id);
     if (s._conn != conn) return;
-    if (conn._open) s._send(conn, t2, id, null, body, wait);
+    if (conn._open) s._send(stream2, t2, id, null, body, wait);
     s._drain();
   };
   const error = (err) => {
@@ -640,38 +682,58 @@ function answer(s, conn, t, id, op, data) {
       wait
     );
   };
-  const { handlers } = s;
-  try {
-    const handler = !reserved(op) && (t == MsgTypeSingleReq ? handlers.findRequestHandler(op) : handlers.findStreamRequestHandler?.(op));
-    if (!handler) return error(new GotalkError(`no such operation "${op}"`, "unimplemented"));
-    s._served.set(id, served = Object.assign(new Stream(
-      s,
-      op,
-      id,
-      MsgTypeStreamReqPart,
-      (body) => body ? s._send(conn, MsgTypeStreamRes, id, null, body) : served._finish(null),
-      (err) => err === null ? reply(MsgTypeStreamRes) : error(err)
-    ), about));
-    if (t == MsgTypeSingleReq) {
-      serve(
-        handler,
-        data,
-        Object.assign((v) => reply(MsgTypeSingleRes, v), { error }),
-        op,
-        { sock: s, signal: served.signal, ...about }
-      );
-    } else {
-      const stream2 = served;
+  const attempt = (fn, data2) => {
+    try {
+      fn(data2);
+    } catch (err) {
+      warn(err);
+      stream2._finish(codeOf(err) ? err : new GotalkError("internal error", "internal"));
+    }
+  };
+  const streams = t != MsgTypeSingleReq && !split && s.handlers.findStreamRequestHandler?.(op);
+  const handler = !reserved(op) && (streams || s.handlers.findRequestHandler(op));
+  if (!handler) return stream2._finish(new GotalkError(`no such operation "${op}"`, "unimplemented"));
+  s._served.set(id, stream2);
+  const run = (data2) => serve(handler, data2, Object.assign((v) => reply(MsgTypeSingleRes, v), { error }), op, stream2);
+  if (t == MsgTypeSingleReq) return attempt(run, data);
+  if (streams) {
+    attempt(() => {
       const r = handler(stream2, op, stream2);
       if (isPromise(r)) r.then(() => stream2.end(), (err) => stream2.cancel(err));
-      if (data) stream2._part(data);
-    }
-  } catch (err) {
-    warn(err);
-    err = codeOf(err) ? err : new GotalkError("internal error", "internal");
-    if (served) served._finish(err);
-    else error(err);
+    }, data);
+  } else {
+    const parts = [];
+    stream2.on("data", (b) => parts.push(toBytes(b)));
+    stream2.on("end", (err) => err || attempt(run, parts[0] && concat(parts)));
   }
+  if (data) stream2._part(data);
+}
+
+// src/split.ts
+function sendParts(s, conn, owner, request2, id, name, b, size) {
+  const rest = request2 ? MsgTypeStreamReqPart : MsgTypeStreamRes;
+  let at = 0;
+  const key = request2 ? id : "S" + id;
+  s._pending.set(key, owner);
+  const send = (t, name2) => {
+    if (s._pending.get(key) != owner && conn._can("cancel")) return;
+    if (conn._open) {
+      const part = owner._ended ? void 0 : b.subarray(at, at += size);
+      conn._send(binary.makeMsg(t, id, name2, 0, part?.length), part);
+      if (part?.length) {
+        const { port1, port2 } = new MessageChannel();
+        port1.onmessage = () => {
+          port1.close();
+          look();
+        };
+        return port2.postMessage(0);
+      }
+    }
+    if (!request2) s._pending.delete(key);
+    s._drain();
+  };
+  const look = () => conn._open && conn._ws.bufferedAmount > window ? setTimeout(look, 10) : send(rest);
+  send(request2 ? MsgTypeStreamReq : rest, name);
 }
 
 // src/conn.ts
@@ -696,9 +758,23 @@ var Conn = class {
   _can(key) {
     return key in (this._peer || {});
   }
-  /** Sends a message. */
-  _write(t, id, name, body, wait) {
-    this._send(binary.makeMsg(t, id, name, wait, body ? toBytes(body).length : 0), body);
+  /** Sends a message, and before it what the peer is to know of it. Large payloads of requests and results leave in parts. */
+  _write(t, id, name, body, wait, extra, owner) {
+    const b = toBytes(body || "");
+    const most = this._peer?.split >>> 0;
+    const request2 = t == MsgTypeSingleReq;
+    const parts = most && b.length > most && (t | 32) == MsgTypeSingleReq;
+    if (extra || parts && request2) {
+      const json = JSON.stringify({
+        size: parts ? b.length : void 0,
+        // says that the parts are of one payload; metadata of the user's goes first
+        ...extra?.meta,
+        timeout_ms: extra?.deadline && Math.max(1, Math.ceil(extra.deadline - Date.now()))
+      });
+      if (json != "{}") this._say("meta", id + json);
+    }
+    if (parts) sendParts(this._sock, this, owner, request2, id, name, b.slice(), most);
+    else this._send(binary.makeMsg(t, id, name, wait, b.length), body);
   }
   /** Sends an extension message, if the peer acts on it, and says whether it does. */
   _say(name, body) {
@@ -710,11 +786,11 @@ var Conn = class {
   _send(header, body) {
     if (this._can("join") && !this._text) {
       this._push(header);
-      if (body) this._push(toBytes(body));
+      if (body?.length) this._push(toBytes(body));
     } else {
-      const s = this._text && toText(header);
-      this._ws.send(s && !s.includes("�") ? s : header);
-      if (body) this._ws.send(body);
+      const s = toText(header);
+      this._ws.send(this._text && !s.includes("�") ? s : header);
+      if (body?.length) this._ws.send(body);
     }
   }
   _push(b) {
@@ -729,7 +805,7 @@ var Conn = class {
     if (this._batched >= maxBatch) this._flush();
   }
   _flush() {
-    const all = concat(this._batch, this._batched);
+    const all = concat(this._batch);
     this._batch = [];
     this._batched = 0;
     if (all.length && this._ws.readyState == 1) this._ws.send(all);
@@ -747,7 +823,7 @@ var Conn = class {
   /** Closes for a protocol error that both sides know of. */
   _broken(code) {
     this._err = protocolError(code);
-    this._close(4e3 + (code < 1e3 ? code : ErrInvalidMsg.code));
+    this._close(4e3 + (code < 1e3 ? code : 2));
   }
   /** Ends the wait for a sign of life. */
   _alive() {
@@ -765,7 +841,7 @@ var Conn = class {
     try {
       while (this._in.length && this._reading && !this._err) this._feed(this._in.shift());
     } catch (err) {
-      this._closeError((err == ErrUnsupported ? ErrUnsupported : ErrInvalidMsg).code);
+      this._closeError(err == ErrUnsupported ? 1 : 2);
     }
     this._busy = void 0;
   }
@@ -774,9 +850,8 @@ var Conn = class {
     const b = toBytes(data);
     this._rest.push(b);
     this._size += b.length;
-    let n;
-    while (this._size >= (n = this._want) && this._reading && !this._err) {
-      const all = this._rest.length == 1 ? this._rest[0] : concat(this._rest, this._size);
+    for (let n; this._size >= (n = this._want) && this._reading && !this._err; ) {
+      const all = this._rest.length == 1 ? this._rest[0] : concat(this._rest);
       this._size -= n;
       this._rest = this._size ? [all.subarray(n)] : [];
       const own = all == b && !this._size;
@@ -802,9 +877,8 @@ function schedule(s, delay) {
   const conn = s._conn;
   const interval = s.heartbeatInterval;
   clearTimeout(conn?._timer);
-  if (interval > 0 && interval < 10) throw new Error("Sock.heartbeatInterval is too low");
-  if (!conn || !interval) return;
-  conn._timer = setTimeout(() => {
+  if (interval && interval < 10) throw Error("Sock.heartbeatInterval is too low");
+  if (conn && interval) conn._timer = setTimeout(() => {
     ping(s, Date.now() - conn._beatAt > interval + 3e4);
     schedule(s, s.heartbeatInterval);
   }, delay);
@@ -864,17 +938,14 @@ var KeepAlive = class {
     clearTimeout(this._timer);
     if (this._sock._conn) return;
     this._sock.open(this._addr, (err) => {
-      this._openedAt = Date.now();
-      if (err) this._again(err);
+      this._openedAt = err ? Infinity : Date.now();
+      if (err) this._closed(err);
     });
   }
   /** @internal The connection is gone: null after an orderly close. away is when the peer wants us back, if it said. */
   _closed(err, away) {
-    if (away || Date.now() - this._openedAt >= this.minUptime) this._failures = 0;
-    this._again(err, away);
-  }
-  _again(err, away) {
     if (!this.enabled) return;
+    if (away || Date.now() - this._openedAt >= this.minUptime) this._failures = 0;
     let delay = Math.max(100, Math.random() * Math.min(this.maxDelay, this.minDelay * 2 ** this._failures++));
     const broken = err?.isGotalkProtocolError && err != ErrTimeout;
     if (broken) delay = this.maxDelay * (1 + Math.random());
@@ -951,7 +1022,7 @@ var Sock = class extends EventEmitter {
     let ws;
     try {
       const WS = this.WebSocket || globalThis.WebSocket;
-      if (!WS) throw new Error("no WebSocket: pass one as option");
+      if (!WS) throw Error("no WebSocket: pass one as option");
       ws = new WS(url);
     } catch (err) {
       call(cb, err);
@@ -999,9 +1070,9 @@ var Sock = class extends EventEmitter {
     const gone = (code) => {
       if (this._conn != conn) return;
       const name = closeNames[code - 1e3];
-      const reason = `#${code}${name ? ` (${name})` : ""}`;
-      if (conn._wasOpen) this._lost(conn._err || (code == 1e3 ? null : new Error("websocket closed: " + reason)));
-      else this._lost(new Error("connection failed: " + reason));
+      const reason = "#" + code + (name ? ` (${name})` : "");
+      if (conn._wasOpen) this._lost(conn._err || (code == 1e3 ? null : Error("websocket closed: " + reason)));
+      else this._lost(Error("connection failed: " + reason));
     };
     ws.onclose = (ev) => gone(ev.code);
     ws.onerror = () => conn._wasOpen || gone(1006);
@@ -1015,12 +1086,12 @@ var Sock = class extends EventEmitter {
     conn._open = conn._wasOpen = true;
     if (this.noExtensions) conn._window = Infinity;
     else conn._write(MsgTypeNotification, null, "gotalk:hello", hello);
-    setTimeout(() => conn._window || this._learn(conn, Infinity), helloWait);
+    setTimeout(() => this._learn(conn, conn._window), helloWait);
     this._drain();
   }
   /** @internal It is known what the peer can do, or that it will not say. */
   _learn(conn, window2) {
-    conn._window = window2;
+    conn._window = window2 || Infinity;
     this._drain();
     for (const p of [...this._pending.values(), ...this._served.values()]) p._pump?.();
   }
@@ -1053,10 +1124,10 @@ var Sock = class extends EventEmitter {
   }
   /** @internal Gives the current connection up, without waiting for the peer. */
   _drop(err) {
-    const conn = this._conn;
-    if (!conn) return;
-    conn._close(1e3);
-    this._lost(err);
+    if (this._conn) {
+      this._conn._close(1e3);
+      this._lost(err);
+    }
   }
   // The connection is gone, or could not be made.
   _lost(err) {
@@ -1086,15 +1157,16 @@ var Sock = class extends EventEmitter {
   }
   /** @internal Sends a message, or keeps it until it can be sent. Throws if too many wait. */
   _send(...m) {
-    const [owner, , , name, body, , extra] = m;
     const conn = this._conn;
-    if (toBytes(JSON.stringify([extra])).length > maxSize) throw new GotalkError("meta too large", "resource_exhausted");
-    if (name != null && (!conn?._open || conn._away && owner) && this._queue.length >= this.sendBufferLimit) {
+    if (toBytes(JSON.stringify([m[6], 2 ** 32])).length > maxSize) {
+      throw new GotalkError("meta too large", "resource_exhausted");
+    }
+    if (m[3] != null && (!conn?._open || conn._away && m[0]) && this._queue.length >= this.sendBufferLimit) {
       throw notOpen();
     }
     this._queue.push(m);
     this._drain();
-    if (this._queue.at(-1) == m) m[4] = body?.slice();
+    if (this._queue.includes(m)) m[4] = m[4]?.slice();
   }
   /** @internal Sends what may be sent, in order. Closes the connection if that is wanted and nothing is under way. */
   _drain() {
@@ -1107,14 +1179,9 @@ var Sock = class extends EventEmitter {
         continue;
       }
       this._queue.splice(i, 1);
-      if (extra) {
-        const { meta, deadline } = extra;
-        const json = JSON.stringify({ ...meta, timeout_ms: deadline && Math.max(1, Math.ceil(deadline - Date.now())) });
-        if (json != "{}") conn._say("meta", id + json);
-      }
-      conn._write(t, id, name, body, wait);
+      conn._write(t, id, name, body, wait, extra, owner);
     }
-    if (conn?._open && (this._ending && !this._pending.size || conn._away && !this._served.size && [...this._pending.values()].every((p) => this._waits(p)))) conn._close(1e3);
+    if (conn?._open && (this._ending && !this._pending.size || conn._away && !this._served.size && ![...this._pending.values()].some((p) => !this._waits(p)))) conn._close(1e3);
   }
   notify(name, value) {
     this.bufferNotify(name, JSON.stringify(value));
@@ -1126,8 +1193,16 @@ var Sock = class extends EventEmitter {
   request(op, value, arg) {
     return request(this, op, value, arg, JSON.stringify, decodeJSON);
   }
+  /** The same as request. */
+  get requestp() {
+    return this.request;
+  }
   bufferRequest(op, buf, arg) {
     return request(this, op, buf, arg, (v) => v, (data) => data);
+  }
+  /** The same as bufferRequest. */
+  get bufferRequestp() {
+    return this.bufferRequest;
   }
   /** Begins a stream request; nothing is sent before the first write. */
   streamRequest(op) {
@@ -1138,31 +1213,16 @@ var Sock = class extends EventEmitter {
   }
   /** @internal A message has come, with its payload if that is not empty. */
   _onMsg(conn, { t, id = "", name = "", wait, size }, data) {
-    switch (t) {
-      case MsgTypeSingleReq:
-      case MsgTypeStreamReq:
-        answer(this, conn, t, id, name, data);
-        break;
-      case MsgTypeStreamReqPart: {
-        const stream2 = this._served.get(id);
-        if (data) stream2?._part(data);
-        else stream2?._close(null);
-        break;
-      }
-      case MsgTypeNotification:
-        if (reserved(name)) onExtension(this, conn, name, data);
-        else call(this.handlers.findNotificationHandler(name), data, name, { sock: this });
-        break;
-      case MsgTypeHeartbeat:
-        conn._answers = !!conn._peer;
-        this.emit("heartbeat", { time: new Date(size * 1e3), load: wait });
-        break;
-      case MsgTypeProtocolError:
-        conn._broken(size);
-        break;
-      default:
-        this._pending.get(id)?._result(t, data, wait);
-    }
+    if (t == MsgTypeSingleReq || t == MsgTypeStreamReq) answer(this, conn, t, id, name, data);
+    else if (t == MsgTypeStreamReqPart) this._served.get(id)?._part(data);
+    else if (t == MsgTypeNotification) {
+      if (reserved(name)) onExtension(this, conn, name, data);
+      else call(this.handlers.findNotificationHandler(name), data, name, { sock: this });
+    } else if (t == MsgTypeHeartbeat) {
+      conn._answers = conn._peer;
+      this.emit("heartbeat", { time: new Date(size * 1e3), load: wait });
+    } else if (t == MsgTypeProtocolError) conn._broken(size);
+    else this._pending.get(id)?._result(t, data, wait);
   }
   /** load is from 0 (idle) to 1 (takes no more work). */
   sendHeartbeat(load) {
@@ -1179,16 +1239,10 @@ var Sock = class extends EventEmitter {
     clearTimeout(this._conn?._timer);
   }
 };
-Sock.prototype.requestp = Sock.prototype.request;
-Sock.prototype.bufferRequestp = Sock.prototype.bufferRequest;
 
 // src/gotalk.ts
 function callable(c) {
-  function f(...args) {
-    return Reflect.construct(c, args, new.target || f);
-  }
-  f.prototype = c.prototype;
-  return f.prototype.constructor = f;
+  return c.prototype.constructor = new Proxy(c, { apply: (_c, _this, args) => new c(...args) });
 }
 var Sock2 = callable(Sock);
 var Handlers2 = callable(Handlers);
@@ -1222,7 +1276,7 @@ var gotalk = Object.assign(env, {
   handleStreamRequest: defaultHandlers.handleStreamRequest.bind(defaultHandlers),
   handleStream: defaultHandlers.handleStream.bind(defaultHandlers)
 });
-Object.defineProperties(gotalk, { default: { value: gotalk }, __esModule: { value: true } });
+Object.setPrototypeOf(gotalk, { default: gotalk, __esModule: true });
 setScript(globalThis.document?.currentScript?.src);
 
 // src/index.ts

@@ -5,7 +5,8 @@ import { warn } from "./env";
 import { codeOf, ErrInvalidMsg, GotalkError } from "./errors";
 import { isPromise, reserved, serve } from "./handlers";
 import {
-  MsgTypeErrorRes, MsgTypeRetryRes, MsgTypeSingleReq, MsgTypeSingleRes, MsgTypeStreamReqPart, MsgTypeStreamRes, pack,
+  concat, MsgTypeErrorRes, MsgTypeRetryRes, MsgTypeSingleReq, MsgTypeSingleRes, MsgTypeStreamReqPart, MsgTypeStreamRes,
+  pack, toBytes,
 } from "./protocol";
 import type { Sock } from "./sock";
 import { Stream } from "./stream";
@@ -16,16 +17,24 @@ export function answer(s: Sock<any>, conn: Conn, t: number, id: string, op: stri
   if (t != MsgTypeSingleReq && s._served.has(id)) throw ErrInvalidMsg;
   const { timeout_ms, ...meta } = (conn._meta?.[0] == id ? conn._meta![1] : {}) as any;
   conn._meta = undefined;
-  let served: Stream | undefined;
-  const [stop, about] = limit({ timeout: +timeout_ms, meta }, (err) => served!._finish(err));
+  const split = typeof meta.size == "number"; // what comes are parts of a single request
+  if (split) delete meta.size;
+  // Of a plain request, too: for its signal, and to be failed like a stream.
+  const stream = new Stream(
+    s, op, id, MsgTypeStreamReqPart,
+    (body) => (body ? s._send(conn, MsgTypeStreamRes, id, null, body) : stream._finish(null)),
+    (err) => (err === null ? reply(MsgTypeStreamRes) : error(err)),
+  );
+  const [stop, about] = limit({ timeout: +timeout_ms, meta }, (err) => stream._finish(err));
+  Object.assign(stream, about);
   // The one message that ends it.
   let reply = (t: number, v?: Payload, wait?: number): void => {
     const body = pack(v);
     reply = () => {};
     stop();
-    if (s._served.get(id) == served) s._served.delete(id);
+    if (s._served.get(id) == stream) s._served.delete(id);
     if (s._conn != conn) return;
-    if (conn._open) s._send(conn, t, id, null, body, wait);
+    if (conn._open) s._send(stream, t, id, null, body, wait);
     s._drain();
   };
   // In JSON if the peer reads that and there is more to say than the text.
@@ -41,33 +50,32 @@ export function answer(s: Sock<any>, conn: Conn, t: number, id: string, op: stri
       wait,
     );
   };
-  const { handlers } = s;
-  try {
-    const handler: any =
-      !reserved(op) && (t == MsgTypeSingleReq ? handlers.findRequestHandler(op) : handlers.findStreamRequestHandler?.(op));
-    if (!handler) return error(new GotalkError(`no such operation "${op}"`, "unimplemented"));
-    // A plain request, too: for its signal, and to be failed like a stream.
-    s._served.set(id, (served = Object.assign(new Stream(
-      s, op, id, MsgTypeStreamReqPart,
-      (body) => (body ? s._send(conn, MsgTypeStreamRes, id, null, body) : served!._finish(null)),
-      (err) => (err === null ? reply(MsgTypeStreamRes) : error(err)),
-    ), about)));
-    if (t == MsgTypeSingleReq) {
-      serve<Data, Payload>(
-        handler, data, Object.assign((v?: Payload) => reply(MsgTypeSingleRes, v), { error }), op,
-        { sock: s, signal: served.signal, ...about },
-      );
-    } else {
-      const stream = served;
+  const attempt = (fn: (data: Data) => void, data: Data): void => {
+    try {
+      fn(data);
+    } catch (err) {
+      warn(err);
+      // A peer is told nothing of an exception, unless that was made to be told.
+      stream._finish(codeOf(err) ? err : new GotalkError("internal error", "internal"));
+    }
+  };
+  const streams: any = t != MsgTypeSingleReq && !split && s.handlers.findStreamRequestHandler?.(op);
+  const handler = !reserved(op) && (streams || s.handlers.findRequestHandler(op));
+  if (!handler) return stream._finish(new GotalkError(`no such operation "${op}"`, "unimplemented"));
+  s._served.set(id, stream);
+  const run = (data: Data) =>
+    serve<Data, Payload>(handler, data, Object.assign((v?: Payload) => reply(MsgTypeSingleRes, v), { error }), op, stream);
+  if (t == MsgTypeSingleReq) return attempt(run, data);
+  if (streams) {
+    attempt(() => {
       const r = handler(stream, op, stream);
       if (isPromise(r)) r.then(() => stream.end(), (err) => stream.cancel(err));
-      if (data) stream._part(data);
-    }
-  } catch (err) {
-    warn(err);
-    // A peer is told nothing of an exception, unless that was made to be told.
-    err = codeOf(err) ? err : new GotalkError("internal error", "internal");
-    if (served) served._finish(err);
-    else error(err);
+    }, data);
+  } else {
+    // The handler gets the whole when that is there.
+    const parts: Uint8Array[] = [];
+    stream.on("data", (b) => parts.push(toBytes(b)));
+    stream.on("end", (err) => err || attempt(run, parts[0] && concat(parts)));
   }
+  if (data) stream._part(data);
 }

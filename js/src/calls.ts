@@ -2,8 +2,8 @@
 import { call, GotalkError } from "./errors";
 import { checkName } from "./handlers";
 import {
-  MsgTypeErrorRes, MsgTypeRetryRes, MsgTypeSingleReq, MsgTypeStreamReq, MsgTypeStreamReqPart, MsgTypeStreamRes, pack,
-  toText,
+  binary, concat, MsgTypeErrorRes, MsgTypeRetryRes, MsgTypeSingleReq, MsgTypeStreamReq, MsgTypeStreamReqPart,
+  MsgTypeStreamRes, pack, toBytes, toText,
 } from "./protocol";
 import type { Sock } from "./sock";
 import { Stream } from "./stream";
@@ -30,11 +30,11 @@ type Timer = ReturnType<typeof setTimeout> | undefined;
 
 const maxWait = 60000; // for a retry, whatever the peer asks for
 
-const base36 = (n: number, digits: number) => n.toString(36).padStart(digits, "0");
+const base36 = (n: number, digits: number) => n.toString(36).padStart(digits, "0").slice(-digits);
 
 function newID(s: Sock<any>): string {
   let id;
-  do id = base36(s._nextOp++ % 36 ** 4, 4);
+  do id = base36(s._nextOp++, 4);
   while (s._pending.has(id));
   return id;
 }
@@ -55,18 +55,20 @@ function forget(s: Sock<any>, id: string, pending: Pending, cancel?: boolean): b
 // not always.
 function failure(s: Sock<any>, t: number, data: Data): GotalkError | undefined {
   const text = toText(data);
+  if (t == MsgTypeErrorRes) {
+    try {
+      const { code, message, details } = s._conn!._peer && JSON.parse(text);
+      if (typeof code == "string") return new GotalkError(message, code, details);
+    } catch {}
+    return new GotalkError(text);
+  }
   if (t == MsgTypeRetryRes) return new GotalkError(text, "unavailable");
-  if (t != MsgTypeErrorRes) return;
-  try {
-    const { code, message, details } = s._conn!._peer && JSON.parse(text);
-    if (typeof code == "string") return new GotalkError(message, code, details);
-  } catch {}
-  return new GotalkError(text);
+  return;
 }
 
 /** Has the signal and the timeout end a request. Also returns what is to be called when it has ended by itself. */
 export function limit(
-  { signal, timeout, meta = {} }: RequestOptions, end: (err: unknown) => void,
+  { signal, timeout, meta }: RequestOptions, end: (err: unknown) => void,
 ): [stop: () => void, extra: Extra] {
   signal?.throwIfAborted();
   const abort = () => end(signal!.reason);
@@ -80,7 +82,7 @@ export function limit(
   return [() => {
     clearTimeout(timer);
     signal?.removeEventListener("abort", abort);
-  }, { meta, deadline }];
+  }, { meta: meta || {}, deadline }];
 }
 
 /** Makes a request. value is what encode makes a payload of, or the callback if there is no value. */
@@ -117,14 +119,23 @@ export function request<T>(
     };
     const { retries = extra.deadline ? Infinity : 3 } = options;
     let tries = 0;
+    let parts: Uint8Array[] = []; // of the result, if it comes in parts
     const pending: Pending = {
       _finish: finish,
       _result(t, data, wait) {
+        if (t == MsgTypeStreamRes) {
+          if (data) {
+            parts.push((data = toBytes(data)));
+            return s._conn!._say("credit", binary.makeMsg(t, id, null, 0, data.length));
+          }
+          data = parts[0] && concat(parts);
+        }
         if (t == MsgTypeRetryRes && tries < retries) {
           wait = Math.min(wait, maxWait);
           // Old peers choose the wait at random.
           if (s._conn!._peer) wait += Math.random() * Math.min(5000, 100 * 2 ** tries);
           if (!(Date.now() + wait > extra.deadline!)) {
+            parts = [];
             tries++;
             // Under a new id, which is pending already during the wait.
             s._pending.delete(id);
@@ -150,7 +161,7 @@ export function stream(s: Sock<any>, op: string, options?: StreamOptions<any>): 
   do {
     // Old Go peers never forget the id of a stream, so all that can be told apart are used before one comes again.
     const n = s._nextStream++;
-    id = String.fromCharCode(33 + ((n / 36 ** 3) % 15)) + base36(n % 36 ** 3, 3);
+    id = String.fromCharCode(33 + ((n / 36 ** 3) % 15)) + base36(n, 3);
   } while (s._pending.has(id));
   let begun = false;
   const [stop, extra] = limit(options || {}, (err) => st._finish(err));

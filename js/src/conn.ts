@@ -1,8 +1,11 @@
+import type { Extra } from "./calls";
 import { call, ErrInvalidMsg, ErrUnsupported, protocolError, type ProtocolError } from "./errors";
 import {
-  binary, concat, MsgTypeNotification, MsgTypeProtocolError, parser, toBytes, toText, versionText, type Body,
+  binary, concat, MsgTypeNotification, MsgTypeProtocolError, MsgTypeSingleReq, parser, toBytes, toText, versionText,
+  type Body,
 } from "./protocol";
 import type { Sock } from "./sock";
+import { sendParts } from "./split";
 
 // Joined messages are sent when they reach this size, and payloads above it are not copied.
 const maxBatch = 65536;
@@ -60,9 +63,24 @@ export class Conn {
     return key in (this._peer || {});
   }
 
-  /** Sends a message. */
-  _write(t: number, id: string | null, name?: string | null, body?: Body, wait?: number): void {
-    this._send(binary.makeMsg(t, id, name, wait, body ? toBytes(body).length : 0), body);
+  /** Sends a message, and before it what the peer is to know of it. Large payloads of requests and results leave in parts. */
+  _write(
+    t: number, id: string | null, name?: string | null, body?: Body, wait?: number, extra?: Partial<Extra>, owner?: any,
+  ): void {
+    const b = toBytes(body || "");
+    const most = (this._peer?.split as any) >>> 0;
+    const request = t == MsgTypeSingleReq;
+    const parts = most && b.length > most && (t | 32) == MsgTypeSingleReq; // r or R
+    if (extra || (parts && request)) {
+      const json = JSON.stringify({
+        size: parts ? b.length : undefined, // says that the parts are of one payload; metadata of the user's goes first
+        ...extra?.meta,
+        timeout_ms: extra?.deadline && Math.max(1, Math.ceil(extra.deadline - Date.now())),
+      });
+      if (json != "{}") this._say("meta", id + json);
+    }
+    if (parts) sendParts(this._sock, this, owner, request, id!, name, b.slice(), most);
+    else this._send(binary.makeMsg(t, id, name, wait, b.length), body);
   }
 
   /** Sends an extension message, if the peer acts on it, and says whether it does. */
@@ -76,12 +94,12 @@ export class Conn {
   _send(header: Uint8Array<ArrayBuffer>, body?: Body): void {
     if (this._can("join") && !this._text) {
       this._push(header);
-      if (body) this._push(toBytes(body));
+      if (body?.length) this._push(toBytes(body));
     } else {
-      const s = this._text && toText(header);
+      const s = toText(header);
       // An id chosen by the peer need not be text; such a header is sent as bytes.
-      this._ws.send(s && !s.includes("\ufffd") ? s : header);
-      if (body) this._ws.send(body);
+      this._ws.send(this._text && !s.includes("\ufffd") ? s : header);
+      if (body?.length) this._ws.send(body);
     }
   }
 
@@ -98,7 +116,7 @@ export class Conn {
   }
 
   private _flush(): void {
-    const all = concat(this._batch, this._batched);
+    const all = concat(this._batch);
     this._batch = [];
     this._batched = 0;
     if (all.length && this._ws.readyState == 1) this._ws.send(all);
@@ -119,7 +137,7 @@ export class Conn {
   /** Closes for a protocol error that both sides know of. */
   _broken(code: number): void {
     this._err = protocolError(code);
-    this._close(4000 + (code < 1000 ? code : ErrInvalidMsg.code)); // close codes end at 4999
+    this._close(4000 + (code < 1000 ? code : 2)); // invalid message; close codes end at 4999
   }
 
   /** Ends the wait for a sign of life. */
@@ -140,7 +158,7 @@ export class Conn {
     try {
       while (this._in.length && this._reading && !this._err) this._feed(this._in.shift() as string | ArrayBuffer);
     } catch (err) {
-      this._closeError((err == ErrUnsupported ? ErrUnsupported : ErrInvalidMsg).code);
+      this._closeError(err == ErrUnsupported ? 1 : 2); // unsupported, or invalid message
     }
     this._busy = undefined;
   }
@@ -150,9 +168,8 @@ export class Conn {
     const b = toBytes(data);
     this._rest.push(b);
     this._size += b.length;
-    let n: number;
-    while (this._size >= (n = this._want) && this._reading && !this._err) {
-      const all = this._rest.length == 1 ? this._rest[0]! : concat(this._rest, this._size);
+    for (let n: number; this._size >= (n = this._want) && this._reading && !this._err; ) {
+      const all = this._rest.length == 1 ? this._rest[0]! : concat(this._rest);
       this._size -= n;
       this._rest = this._size ? [all.subarray(n)] : [];
       // A payload in a WebSocket message of its own is handed on as what it came.

@@ -11,29 +11,30 @@ export function warn(err: unknown): void {
 }
 
 // Where the script came from; the page's own address serves as well to complete an address.
-let base: URL | undefined;
+let base: string | undefined;
 
-// Undefined for data: and blob:, which lead nowhere.
-const parseURL = (s: string | undefined): URL | undefined => (s && new URL(s).host ? new URL(s) : undefined);
+// Empty for data: and blob:, which lead nowhere.
+const withHost = (url: string | undefined): string | undefined => url && new URL(url).host && url;
 
 export const isLocal = (url: string): boolean =>
   /(^|\.)local(host)?$|^127\.|^\[::1]/.test(new URL(url).hostname);
 
-const origin = (u: URL): string => (u.protocol == "https:" ? "wss://" : "ws://") + u.host;
+/** The URL of a WebSocket, relative to a page or a script. */
+const webSocketURL = (path: string, from: string): string => new URL(path, from).href.replace(/^http/, "ws");
 
 /** Notes which script this is, if one is running, and what follows from that. */
 export function setScript(src: string | undefined): void {
-  base = parseURL(src);
+  base = withHost(src);
   if (!base) return;
-  env.defaultResponderAddress = origin(base) + base.pathname.replace(/[^/]*$/, "");
-  env.developmentMode = isLocal(src!);
+  env.defaultResponderAddress = webSocketURL(".", base);
+  env.developmentMode = isLocal(base);
 }
 
 /** The URL to connect to for an address as users give it. Throws if there is none. */
 export function resolve(addr: string | null | undefined): string {
   addr ||= env.defaultResponderAddress;
-  if (!addr) throw new Error("address not specified");
-  const from = base || parseURL(globalThis.location?.href);
+  if (!addr) throw Error("address not specified");
+  const from = base || withHost(globalThis.location?.href);
   // WebSockets take http: for ws: by themselves.
-  return from && !/^(ws|http)s?:\//i.test(addr) ? new URL(addr.replace(/^(?!\/)/, "/"), origin(from)).href : addr;
+  return from && !/^(ws|http)s?:\//i.test(addr) ? webSocketURL(addr.replace(/^\/?/, "/"), from) : addr;
 }

@@ -46,7 +46,7 @@ export interface ProtocolError extends Error {
 }
 
 const errors = ["abnormal condition", "unsupported protocol", "invalid protocol message", "timeout"].map(
-  (message, code): ProtocolError => Object.assign(new Error(message), { isGotalkProtocolError: true as const, code }),
+  (message, code): ProtocolError => Object.assign(Error(message), { isGotalkProtocolError: true as const, code }),
 );
 
 export const [ErrAbnormal, ErrUnsupported, ErrInvalidMsg, ErrTimeout] = errors as

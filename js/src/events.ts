@@ -17,13 +17,15 @@ export class EventEmitter<E extends { [K in keyof E]: unknown[] } = EventMap> {
 
   /** Has fn called each time, or only the next time. Throws a TypeError if fn is not a function. */
   on<K extends keyof E>(type: K, fn: Listener<E[K]>, once?: boolean): this {
-    if (typeof fn != "function") throw new TypeError("listener is not a function");
+    if (typeof fn != "function") throw TypeError("listener is not a function");
     this._lists.set(type, [...this._list(type), [fn, once]]);
     return this;
   }
 
   /** The same as on. */
-  declare addListener: this["on"];
+  get addListener(): this["on"] {
+    return this.on;
+  }
 
   /** Has fn called the next time only. */
   once<K extends keyof E>(type: K, fn: Listener<E[K]>): this {
@@ -38,7 +40,9 @@ export class EventEmitter<E extends { [K in keyof E]: unknown[] } = EventMap> {
   }
 
   /** The same as removeListener. */
-  declare off: this["removeListener"];
+  get off(): this["removeListener"] {
+    return this.removeListener;
+  }
 
   /** Takes all listeners away, of one event or of all. */
   removeAllListeners(type?: keyof E): this {
@@ -61,6 +65,3 @@ export class EventEmitter<E extends { [K in keyof E]: unknown[] } = EventMap> {
     return list.length > 0;
   }
 }
-
-EventEmitter.prototype.addListener = EventEmitter.prototype.on;
-EventEmitter.prototype.off = EventEmitter.prototype.removeListener;

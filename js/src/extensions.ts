@@ -14,7 +14,10 @@ export const helloWait = 100;
 
 export const maxSize = 16384; // bytes, of any of these messages
 
-export const hello = JSON.stringify({ cancel: 1, credit: window, error: 1, goaway: 1, join: 1, meta: 1 });
+/** What we can do. split is the size of the parts of large payloads that we like to get. */
+export const hello = JSON.stringify({
+  cancel: 1, credit: window, error: 1, goaway: 1, join: 1, meta: 1, split: 65536,
+});
 
 function parse(b: Uint8Array, at?: number): any {
   const text = toText(b.subarray(at));
@@ -26,22 +29,24 @@ function parse(b: Uint8Array, at?: number): any {
 export function onExtension(s: Sock<any>, conn: Conn, name: string, data: Data): void {
   if (s.noExtensions) return;
   const b = toBytes(data || "");
-  const head = String.fromCharCode(...b.subarray(0, 4));
+  const head = String.fromCharCode(...b.slice(0, 4));
   if (name == "gotalk:hello") {
     conn._peer = parse(b);
-    s._learn(conn, +conn._peer!.credit! || Infinity);
-  } else if (!conn._peer) {
-    // A peer that has not said hello does not mean what we would understand.
-  } else if (name == "gotalk:cancel") {
+    s._learn(conn, (conn._peer as any).credit);
+  }
+  // A peer that has not said hello does not mean what we would understand.
+  if (!conn._peer) return;
+  if (name == "gotalk:cancel") {
     if (b.length != 4) throw ErrInvalidMsg;
-    s._served.get(head)?._finish(canceled());
+    // It is being handled, or its result is leaving in parts.
+    (s._served.get(head) || s._pending.get("S" + head))?._finish(canceled());
   } else if (name == "gotalk:credit") {
     // Its payload is like the header of a message: p for parts of a request of ours, S for results of ours.
     const { t, id, size } = binary.parseMsg(b);
     if (b.length != 13 || !"pS".includes(head[0]!)) throw ErrInvalidMsg;
     (t == MsgTypeStreamReqPart ? s._pending : s._served).get(id!)?._pump?.(size);
   } else if (name == "gotalk:meta") {
-    conn._meta = [head.slice(0, 4), parse(b, 4)];
+    conn._meta = [head, parse(b, 4)];
   } else if (name == "gotalk:goaway") {
     conn._away = parse(b);
     s._drain();

@@ -22,12 +22,9 @@ export interface HandlersConstructor {
   <O extends object = AnyOps>(): HandlersClass<O>;
 }
 
+// The class, and what makes an instance without `new` as well.
 function callable(c: new (...args: any[]) => object): any {
-  function f(...args: unknown[]): object {
-    return Reflect.construct(c, args, new.target || f);
-  }
-  f.prototype = c.prototype;
-  return (f.prototype.constructor = f);
+  return (c.prototype.constructor = new Proxy(c, { apply: (_c, _this, args) => new c(...args) }));
 }
 
 const Sock: SockConstructor = callable(SockClass);
@@ -75,6 +72,6 @@ export const gotalk = Object.assign(env, {
 });
 
 // For code that was compiled from `import gotalk from …` to what a script tag or require gives.
-Object.defineProperties(gotalk, { default: { value: gotalk }, __esModule: { value: true } });
+Object.setPrototypeOf(gotalk, { default: gotalk, __esModule: true });
 
 setScript((globalThis.document?.currentScript as HTMLScriptElement | null)?.src);

@@ -18,7 +18,7 @@ export function checkName(name: string): void {
 
 export const isPromise = (v: any): v is Promise<any> => typeof v?.then == "function";
 
-export const decodeJSON = (data: Data): any => (data?.length ? JSON.parse(toText(data)) : null);
+export const decodeJSON = (data: Data): any => JSON.parse(toText(data) || "null");
 
 /** JSON to a value: null for an empty payload, undefined (and a warning in development mode) for invalid JSON. */
 function parseJSON(data: Data): any {
@@ -63,7 +63,10 @@ export class Handlers<O extends object = AnyOps> {
   private _notifications = new Map<string, BufferNotificationHandler>();
   private _streams = new Map<string, StreamRequestHandler>();
 
-  /** Values are JSON both ways. */
+  /**
+   * Values are JSON both ways. fn is called when the whole value has come. It also gets stream requests for which there is
+   * no stream handler.
+   */
   handleRequest<K extends Name<O>>(op: K | "", fn: RequestHandler<O[K]> | null): void {
     set(this._requests, op, fn && ((data, result, op, ctx) =>
       serve(
@@ -71,6 +74,7 @@ export class Handlers<O extends object = AnyOps> {
       )));
   }
 
+  /** The same with raw payloads. */
   handleBufferRequest(op: string, fn: BufferRequestHandler | null): void {
     set(this._requests, op, fn);
   }
@@ -84,7 +88,10 @@ export class Handlers<O extends object = AnyOps> {
     set(this._notifications, name, fn);
   }
 
-  /** Answers stream requests. If fn returns a promise, the stream ends, or fails, with it. */
+  /**
+   * Answers stream requests, but for those that are one large payload in parts. If fn returns a promise, the stream ends,
+   * or fails, with it.
+   */
   handleStreamRequest(op: string, fn: StreamRequestHandler | null): void {
     set(this._streams, op, fn);
   }

@@ -10,9 +10,8 @@ export function schedule(s: Sock<any>, delay: number): void {
   const conn = s._conn;
   const interval = s.heartbeatInterval;
   clearTimeout(conn?._timer);
-  if (interval > 0 && interval < 10) throw new Error("Sock.heartbeatInterval is too low");
-  if (!conn || !interval) return;
-  conn._timer = setTimeout(() => {
+  if (interval && interval < 10) throw Error("Sock.heartbeatInterval is too low");
+  if (conn && interval) conn._timer = setTimeout(() => {
     // A timer that is long overdue: the machine slept, or the page was frozen.
     ping(s, Date.now() - conn._beatAt > interval + 30000);
     schedule(s, s.heartbeatInterval);

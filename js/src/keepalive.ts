@@ -51,19 +51,15 @@ export class KeepAlive {
     clearTimeout(this._timer);
     if (this._sock._conn) return; // somebody else was quicker
     this._sock.open(this._addr, (err) => {
-      this._openedAt = Date.now();
-      if (err) this._again(err);
+      this._openedAt = err ? Infinity : Date.now();
+      if (err) this._closed(err);
     });
   }
 
   /** @internal The connection is gone: null after an orderly close. away is when the peer wants us back, if it said. */
   _closed(err: Error | null, away?: Conn["_away"]): void {
-    if (away || Date.now() - this._openedAt >= this.minUptime) this._failures = 0;
-    this._again(err, away);
-  }
-
-  private _again(err: Error | null, away?: Conn["_away"]): void {
     if (!this.enabled) return;
+    if (away || Date.now() - this._openedAt >= this.minUptime) this._failures = 0;
     let delay = Math.max(100, Math.random() * Math.min(this.maxDelay, this.minDelay * 2 ** this._failures++));
     // What is wrong with one of the peers will hardly go away by itself; too long a silence is the network's fault.
     const broken = (err as ProtocolError | null)?.isGotalkProtocolError && err != ErrTimeout;

@@ -30,13 +30,13 @@ export const utf8 = (s: string): Uint8Array<ArrayBuffer> => encoder.encode(s);
 
 /** The text of a payload. What is not UTF-8 comes out as U+FFFD. */
 export const toText = (b: string | Uint8Array | undefined): string =>
-  typeof b == "string" ? b : b ? decoder.decode(b) : "";
+  typeof b == "string" ? b : decoder.decode(b);
 
 /** The bytes of a string, or of any BufferSource without copying them. */
 export function toBytes(v: any): Uint8Array<ArrayBuffer> {
   if (typeof v == "string") return utf8(v);
   if (v?.byteLength >= 0) return new Uint8Array(v.buffer || v, v.byteOffset, v.byteLength);
-  throw new TypeError("payload is not a string or BufferSource");
+  throw TypeError("payload is not a string or BufferSource");
 }
 
 /** A payload on its way out, not empty. A string travels as a text message if it has a WebSocket message of its own. */
@@ -45,11 +45,12 @@ export type Body = string | Uint8Array<ArrayBuffer> | undefined;
 /** Undefined for an empty payload. Throws a TypeError for what is neither a string nor a BufferSource. */
 export function pack(v: Payload): Body {
   const b = typeof v == "string" ? v : toBytes(v ?? "");
-  return b.length ? b : undefined;
+  if (b.length) return b;
+  return;
 }
 
-export function concat(parts: Uint8Array[], size: number): Uint8Array<ArrayBuffer> {
-  const all = new Uint8Array(size);
+export function concat(parts: Uint8Array[]): Uint8Array<ArrayBuffer> {
+  const all = new Uint8Array(parts.reduce((n, p) => n + p.length, 0));
   let at = 0;
   for (const p of parts) {
     all.set(p, at);
@@ -60,7 +61,7 @@ export function concat(parts: Uint8Array[], size: number): Uint8Array<ArrayBuffe
 
 function fixnum(n: number, digits: number): string {
   const s = n.toString(16);
-  if (/[^\da-f]/i.test(s) || s.length > digits) throw new RangeError(n + " is out of range");
+  if (n >>> 0 != n || s.length > digits) throw RangeError(n + " is out of range");
   return s.padStart(digits, "0");
 }
 
@@ -79,7 +80,7 @@ function makeHeartbeatMsg(load: number): string {
 }
 
 function hex(s: string): number {
-  if (/[^\da-f]/i.test(s)) throw new Error("invalid hexint " + s);
+  if (/[^\da-f]/i.test(s)) throw Error("invalid hexint " + s);
   return parseInt(s, 16);
 }
 
@@ -106,12 +107,12 @@ function parseMsg(v: string | BufferSource): Header {
   let at = 0;
   let r = p.next("");
   while (!r.done) r = p.next(b.subarray(at, (at += r.value)));
-  if (!(at <= b.length)) throw new Error("incomplete message");
+  if (!(at <= b.length)) throw Error("incomplete message");
   return r.value;
 }
 
 /** The version that a conversation starts with. Throws unless v is hex digits. */
-const parseVersion = (v: string | BufferSource): number => hex(toText(toBytes(v)).slice(0, 2));
+const parseVersion = (v: string | BufferSource): number => hex(toText(v as any).slice(0, 2));
 
 export const versionText = fixnum(Version, 2);
 
@@ -125,7 +126,7 @@ export const binary = {
   makeMsg(t: number, id?: string | null, name?: string | null, wait?: number, size?: number): Uint8Array<ArrayBuffer> {
     // Ids are bytes, not text: they are put in behind the encoder's back.
     const b = utf8(makeMsg(t, id && "    ", name, wait, size));
-    for (let i = 0; id && i < 4; i++) b[i + 1] = id.charCodeAt(i);
+    b.set(Array.from(id || "", (c) => c.charCodeAt(0)), 1);
     return b;
   },
   makeHeartbeatMsg: (load: number) => utf8(makeHeartbeatMsg(load)),

@@ -85,7 +85,7 @@ export class Sock<O extends object = AnyOps> extends EventEmitter<SockEvents<Soc
     let ws: WebSocket;
     try {
       const WS = this.WebSocket || globalThis.WebSocket;
-      if (!WS) throw new Error("no WebSocket: pass one as option");
+      if (!WS) throw Error("no WebSocket: pass one as option");
       ws = new WS(url) as WebSocket;
     } catch (err) {
       call(cb, err as Error);
@@ -138,9 +138,9 @@ export class Sock<O extends object = AnyOps> extends EventEmitter<SockEvents<Soc
     const gone = (code: number) => {
       if (this._conn != conn) return;
       const name = closeNames[code - 1000];
-      const reason = `#${code}${name ? ` (${name})` : ""}`;
-      if (conn._wasOpen) this._lost(conn._err || (code == 1000 ? null : new Error("websocket closed: " + reason)));
-      else this._lost(new Error("connection failed: " + reason));
+      const reason = "#" + code + (name ? ` (${name})` : "");
+      if (conn._wasOpen) this._lost(conn._err || (code == 1000 ? null : Error("websocket closed: " + reason)));
+      else this._lost(Error("connection failed: " + reason));
     };
     ws.onclose = (ev) => gone(ev.code);
     // Node 22 lets no onclose follow if the connection could not be made.
@@ -156,13 +156,13 @@ export class Sock<O extends object = AnyOps> extends EventEmitter<SockEvents<Soc
     conn._open = conn._wasOpen = true;
     if (this.noExtensions) conn._window = Infinity;
     else conn._write(MsgTypeNotification, null, "gotalk:hello", hello);
-    setTimeout(() => conn._window || this._learn(conn, Infinity), helloWait);
+    setTimeout(() => this._learn(conn, conn._window), helloWait);
     this._drain();
   }
 
   /** @internal It is known what the peer can do, or that it will not say. */
-  _learn(conn: Conn, window: number): void {
-    conn._window = window;
+  _learn(conn: Conn, window?: number): void {
+    conn._window = window || Infinity;
     this._drain();
     for (const p of [...this._pending.values(), ...this._served.values()]) p._pump?.();
   }
@@ -200,10 +200,10 @@ export class Sock<O extends object = AnyOps> extends EventEmitter<SockEvents<Soc
 
   /** @internal Gives the current connection up, without waiting for the peer. */
   _drop(err: Error | null): void {
-    const conn = this._conn;
-    if (!conn) return;
-    conn._close(1000);
-    this._lost(err);
+    if (this._conn) {
+      this._conn._close(1000);
+      this._lost(err);
+    }
   }
 
   // The connection is gone, or could not be made.
@@ -237,17 +237,18 @@ export class Sock<O extends object = AnyOps> extends EventEmitter<SockEvents<Soc
 
   /** @internal Sends a message, or keeps it until it can be sent. Throws if too many wait. */
   _send(...m: Waiting): void {
-    const [owner, , , name, body, , extra] = m;
     const conn = this._conn;
     // This is a little longer than what is sent.
-    if (toBytes(JSON.stringify([extra])).length > maxSize) throw new GotalkError("meta too large", "resource_exhausted");
+    if (toBytes(JSON.stringify([m[6], 2 ** 32])).length > maxSize) {
+      throw new GotalkError("meta too large", "resource_exhausted");
+    }
     // Parts of streams are bounded by their windows, and results by the requests.
-    if (name != null && (!conn?._open || conn._away && owner) && this._queue.length >= this.sendBufferLimit) {
+    if (m[3] != null && (!conn?._open || conn._away && m[0]) && this._queue.length >= this.sendBufferLimit) {
       throw notOpen();
     }
     this._queue.push(m);
     this._drain();
-    if (this._queue.at(-1) == m) m[4] = body?.slice() as Body; // the user may change it before it is sent
+    if (this._queue.includes(m)) m[4] = m[4]?.slice() as Body; // the user may change it before it is sent
   }
 
   /** @internal Sends what may be sent, in order. Closes the connection if that is wanted and nothing is under way. */
@@ -261,16 +262,11 @@ export class Sock<O extends object = AnyOps> extends EventEmitter<SockEvents<Soc
         continue;
       }
       this._queue.splice(i, 1);
-      if (extra) {
-        const { meta, deadline } = extra;
-        const json = JSON.stringify({ ...meta, timeout_ms: deadline && Math.max(1, Math.ceil(deadline - Date.now())) });
-        if (json != "{}") conn._say("meta", id + json);
-      }
-      conn._write(t, id, name, body, wait);
+      conn._write(t, id, name, body, wait, extra, owner);
     }
     if (conn?._open && (
       this._ending && !this._pending.size ||
-      conn._away && !this._served.size && [...this._pending.values()].every((p) => this._waits(p))
+      conn._away && !this._served.size && ![...this._pending.values()].some((p) => !this._waits(p))
     )) conn._close(1000);
   }
 
@@ -298,7 +294,9 @@ export class Sock<O extends object = AnyOps> extends EventEmitter<SockEvents<Soc
   }
 
   /** The same as request. */
-  declare requestp: this["request"];
+  get requestp(): this["request"] {
+    return this.request;
+  }
 
   /** Calls an operation with a raw payload. Resolves to the raw result, undefined if empty. */
   bufferRequest(op: string, cb: Callback<Data>): Promise<void>;
@@ -309,7 +307,9 @@ export class Sock<O extends object = AnyOps> extends EventEmitter<SockEvents<Soc
   }
 
   /** The same as bufferRequest. */
-  declare bufferRequestp: this["bufferRequest"];
+  get bufferRequestp(): this["bufferRequest"] {
+    return this.bufferRequest;
+  }
 
   /** Begins a stream request; nothing is sent before the first write. */
   streamRequest(op: string): StreamRequest {
@@ -331,32 +331,17 @@ export class Sock<O extends object = AnyOps> extends EventEmitter<SockEvents<Soc
 
   /** @internal A message has come, with its payload if that is not empty. */
   _onMsg(conn: Conn, { t, id = "", name = "", wait, size }: Header, data?: Data): void {
-    switch (t) {
-      case MsgTypeSingleReq:
-      case MsgTypeStreamReq:
-        answer(this, conn, t, id, name, data);
-        break;
-      case MsgTypeStreamReqPart: {
-        // The stream may be refused or answered already, which its sender cannot know.
-        const stream = this._served.get(id);
-        if (data) stream?._part(data);
-        else stream?._close(null);
-        break;
-      }
-      case MsgTypeNotification:
-        if (reserved(name)) onExtension(this, conn, name, data);
-        else call(this.handlers.findNotificationHandler(name), data, name, { sock: this as Sock<any> });
-        break;
-      case MsgTypeHeartbeat:
-        conn._answers = !!conn._peer;
-        this.emit("heartbeat", { time: new Date(size * 1000), load: wait });
-        break;
-      case MsgTypeProtocolError:
-        conn._broken(size);
-        break;
-      default: // a result of any kind
-        this._pending.get(id)?._result(t, data, wait);
-    }
+    if (t == MsgTypeSingleReq || t == MsgTypeStreamReq) answer(this, conn, t, id, name, data);
+    // The stream may be refused or answered already, which its sender cannot know.
+    else if (t == MsgTypeStreamReqPart) this._served.get(id)?._part(data);
+    else if (t == MsgTypeNotification) {
+      if (reserved(name)) onExtension(this, conn, name, data);
+      else call(this.handlers.findNotificationHandler(name), data, name, { sock: this as Sock<any> });
+    } else if (t == MsgTypeHeartbeat) {
+      conn._answers = conn._peer as any;
+      this.emit("heartbeat", { time: new Date(size * 1000), load: wait });
+    } else if (t == MsgTypeProtocolError) conn._broken(size);
+    else this._pending.get(id)?._result(t, data, wait); // a result of any kind
   }
 
   /** load is from 0 (idle) to 1 (takes no more work). */
@@ -376,6 +361,3 @@ export class Sock<O extends object = AnyOps> extends EventEmitter<SockEvents<Soc
     clearTimeout(this._conn?._timer);
   }
 }
-
-Sock.prototype.requestp = Sock.prototype.request;
-Sock.prototype.bufferRequestp = Sock.prototype.bufferRequest;

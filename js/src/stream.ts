@@ -76,7 +76,7 @@ export class Stream extends EventEmitter<StreamEvents> implements GotalkStream, 
     this._sent -= n;
     const most = this.sock._conn?._window || window; // a peer that has not said hello yet is taken to be like us
     for (let m; (m = this._out[0]); m[1]?.()) {
-      const n = m[0] ? toBytes(m[0]).length : 0;
+      const n = toBytes(m[0] || "").length;
       if (n && Math.min(n, most / 2) > most - this._sent) return;
       this._out.shift();
       this._sent += n;
@@ -85,7 +85,8 @@ export class Stream extends EventEmitter<StreamEvents> implements GotalkStream, 
   }
 
   /** @internal A part has come. */
-  _part(data: NonNullable<Data>): void {
+  _part(data: Data): void {
+    if (!data) return this._close(null);
     if (this._eof) return;
     const b = toBytes(data);
     if (this._due >= 2 * window && this.sock._conn!._can("credit")) { // it may have begun before it knew the window
@@ -105,10 +106,11 @@ export class Stream extends EventEmitter<StreamEvents> implements GotalkStream, 
   // n bytes were consumed. Credit goes back when that makes up half the window, or if nothing is left an eighth.
   private _took(n: number): void {
     this._taken += n;
-    if (this._eof || this._taken < window / (this._in?.length ? 2 : 8)) return;
-    this.sock._conn!._say("credit", binary.makeMsg(this._gets, this.id, null, 0, this._taken));
-    this._due -= this._taken;
-    this._taken = 0;
+    if (!this._eof && this._taken >= window / (this._in?.length ? 2 : 8)) {
+      this.sock._conn!._say("credit", binary.makeMsg(this._gets, this.id, null, 0, this._taken));
+      this._due -= this._taken;
+      this._taken = 0;
+    }
   }
 
   /** @internal No more parts will come. */
@@ -162,16 +164,12 @@ export class Stream extends EventEmitter<StreamEvents> implements GotalkStream, 
   async *[Symbol.asyncIterator](): AsyncGenerator<any, void, undefined> {
     try {
       for (;;) {
-        const b = this._in!.shift();
-        if (b) {
+        for (let b; (b = this._in!.shift()); ) {
           this._took(b.length);
           yield this._json ? JSON.parse(toText(b)) : b;
-        } else if (this._eof) {
-          this.signal.throwIfAborted();
-          return;
-        } else {
-          await new Promise<void>((resolve) => (this._wake = resolve));
         }
+        if (this._eof) return this.signal.throwIfAborted();
+        await new Promise<void>((resolve) => (this._wake = resolve));
       }
     } finally {
       this._leave();

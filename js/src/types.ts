@@ -120,7 +120,10 @@ export interface RequestOptions {
   signal?: AbortSignal;
   /** Milliseconds until the request fails with code "deadline_exceeded". The peer is told. No limit by default. */
   timeout?: number;
-  /** What else the peer is told: a handler finds it in its context. A peer closes the connection on more than 16 KiB. */
+  /**
+   * What else the peer is told: a handler finds it in its context. A peer closes the connection on more than 16 KiB. The
+   * key timeout_ms is taken, and size best left to say how large a payload is that leaves in parts.
+   */
   meta?: Record<string, string>;
   /**
    * How often the request is sent again when the peer asks for that, after the wait that it asks for and a little more.

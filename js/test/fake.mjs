@@ -12,6 +12,10 @@ export class FakeWebSocket {
 
   readyState = 0;
   binaryType = "blob";
+  /** How often something was to be sent after the close: browsers complain of that. */
+  late = 0;
+  /** How many bytes the network has not taken yet; a test may say so. */
+  bufferedAmount = 0;
   /** What was sent: strings as strings, binary messages as Uint8Array, a close as {close: code}. */
   sent = [];
   onopen = null;
@@ -27,7 +31,7 @@ export class FakeWebSocket {
 
   send(data) {
     if (this.readyState == 0) throw new Error("still connecting");
-    if (this.readyState > 1) return;
+    if (this.readyState > 1) return void this.late++;
     if (typeof data == "string") this.sent.push(data);
     else this.sent.push(new Uint8Array(data.buffer ? data.slice() : data));
     this.answer?.(data);

@@ -4,13 +4,23 @@ import { gotalk } from "./load.mjs";
 
 export { gotalk };
 
-const ours = '{"cancel":1,"credit":262144,"error":1,"goaway":1,"join":1,"meta":1}';
-export const HELLO = ["n00cgotalk:hello00000043", JSON.stringify(ours)];
+const ours = '{"cancel":1,"credit":262144,"error":1,"goaway":1,"join":1,"meta":1,"split":65536}';
+export const HELLO = ["n00cgotalk:hello00000051", JSON.stringify(ours)];
 /** What a peer of ours says, but for join, so that every message is seen by itself. */
 export const modern = '{"cancel":1,"credit":262144,"error":1,"goaway":1,"meta":1}';
 /** A hello of the peer's. */
 export const hello = (json = '{"join":1}') => "n00cgotalk:hello" + json.length.toString(16).padStart(8, "0") + json;
 export const turn = () => new Promise(setImmediate);
+
+/** Lets tasks run until there is what a function returns, and returns that. */
+export async function until(there) {
+  for (let i = 0; i < 1e5; i++) {
+    const v = there();
+    if (v) return v;
+    await turn();
+  }
+  throw new Error("it never came: " + there);
+}
 
 /** Time is the test's from here on. */
 export function sock(t, options) {

@@ -239,7 +239,7 @@ test("request: results and errors", async (t) => {
   };
   assert.deepEqual(await send((id) => [`R${id}00000000`]), ["ok", null]);
   assert.deepEqual(await send((id) => [`R${id}00000004`, "null"]), ["ok", null]);
-  assert.deepEqual(await send((id) => [`S${id}00000002`, "12"]), ["ok", 12]);
+  assert.deepEqual(await send((id) => [`S${id}00000002`, "12", `S${id}00000000`]), ["ok", 12]);
   const [, err] = await send((id) => [`E${id}00000002`, "no"]);
   assert.ok(err instanceof gotalk.GotalkError && err instanceof Error);
   assert.equal(err.message, "no");

@@ -1,3 +1,4 @@
+import type { Extra } from "./calls.js";
 import { type ProtocolError } from "./errors.js";
 import { type Body } from "./protocol.js";
 import type { Sock } from "./sock.js";
@@ -49,8 +50,8 @@ export declare class Conn {
     constructor(_ws: WebSocket, _sock: Sock<any>);
     /** Says whether the peer can do what a key of its hello stands for. */
     _can(key: string): boolean;
-    /** Sends a message. */
-    _write(t: number, id: string | null, name?: string | null, body?: Body, wait?: number): void;
+    /** Sends a message, and before it what the peer is to know of it. Large payloads of requests and results leave in parts. */
+    _write(t: number, id: string | null, name?: string | null, body?: Body, wait?: number, extra?: Partial<Extra>, owner?: any): void;
     /** Sends an extension message, if the peer acts on it, and says whether it does. */
     _say(name: string, body: Body): boolean;
     /** Sends header and payload: at once, as one WebSocket message for each, or joined with others. */

@@ -12,13 +12,13 @@ export declare class EventEmitter<E extends {
     /** Has fn called each time, or only the next time. Throws a TypeError if fn is not a function. */
     on<K extends keyof E>(type: K, fn: Listener<E[K]>, once?: boolean): this;
     /** The same as on. */
-    addListener: this["on"];
+    get addListener(): this["on"];
     /** Has fn called the next time only. */
     once<K extends keyof E>(type: K, fn: Listener<E[K]>): this;
     /** Takes fn away, once if it was added several times. */
     removeListener<K extends keyof E>(type: K, fn: Listener<E[K]>): this;
     /** The same as removeListener. */
-    off: this["removeListener"];
+    get off(): this["removeListener"];
     /** Takes all listeners away, of one event or of all. */
     removeAllListeners(type?: keyof E): this;
     listeners<K extends keyof E>(type: K): Listener<E[K]>[];

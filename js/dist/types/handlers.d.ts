@@ -15,13 +15,20 @@ export declare class Handlers<O extends object = AnyOps> {
     private _requests;
     private _notifications;
     private _streams;
-    /** Values are JSON both ways. */
+    /**
+     * Values are JSON both ways. fn is called when the whole value has come. It also gets stream requests for which there is
+     * no stream handler.
+     */
     handleRequest<K extends Name<O>>(op: K | "", fn: RequestHandler<O[K]> | null): void;
+    /** The same with raw payloads. */
     handleBufferRequest(op: string, fn: BufferRequestHandler | null): void;
     /** The value is JSON. */
     handleNotification<K extends Name<O>>(name: K | "", fn: NotificationHandler<O[K]> | null): void;
     handleBufferNotification(name: string, fn: BufferNotificationHandler | null): void;
-    /** Answers stream requests. If fn returns a promise, the stream ends, or fails, with it. */
+    /**
+     * Answers stream requests, but for those that are one large payload in parts. If fn returns a promise, the stream ends,
+     * or fails, with it.
+     */
     handleStreamRequest(op: string, fn: StreamRequestHandler | null): void;
     /**
      * Answers stream requests, by iterating the stream and by its send. When what fn returns, a promise usually, is

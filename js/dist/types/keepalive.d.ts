@@ -22,5 +22,4 @@ export declare class KeepAlive {
     disable(): void;
     private _listen;
     private _connect;
-    private _again;
 }

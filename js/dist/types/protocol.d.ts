@@ -27,7 +27,7 @@ export declare function toBytes(v: any): Uint8Array<ArrayBuffer>;
 export type Body = string | Uint8Array<ArrayBuffer> | undefined;
 /** Undefined for an empty payload. Throws a TypeError for what is neither a string nor a BufferSource. */
 export declare function pack(v: Payload): Body;
-export declare function concat(parts: Uint8Array[], size: number): Uint8Array<ArrayBuffer>;
+export declare function concat(parts: Uint8Array[]): Uint8Array<ArrayBuffer>;
 declare function fixnum(n: number, digits: number): string;
 declare function makeMsg(t: number, id?: string | null, name?: string | null, wait?: number, size?: number): string;
 declare function makeHeartbeatMsg(load: number): string;

@@ -61,13 +61,13 @@ export declare class Sock<O extends object = AnyOps> extends EventEmitter<SockEv
     request<K extends Name<O>>(op: K, value: In<O[K]>, cb: Callback<Out<O[K]>>): Promise<void>;
     request<K extends Name<O>>(op: K, ...args: CallArgs<O[K]>): Promise<Out<O[K]>>;
     /** The same as request. */
-    requestp: this["request"];
+    get requestp(): this["request"];
     /** Calls an operation with a raw payload. Resolves to the raw result, undefined if empty. */
     bufferRequest(op: string, cb: Callback<Data>): Promise<void>;
     bufferRequest(op: string, buf: Payload, cb: Callback<Data>): Promise<void>;
     bufferRequest(op: string, buf?: Payload, options?: RequestOptions): Promise<Data>;
     /** The same as bufferRequest. */
-    bufferRequestp: this["bufferRequest"];
+    get bufferRequestp(): this["bufferRequest"];
     /** Begins a stream request; nothing is sent before the first write. */
     streamRequest(op: string): StreamRequest;
     /**
