@@ -64,7 +64,7 @@ async function smaller({ path, text }, files, get = identifier) {
   const out = await minify(text, {
     ecma: 2020,
     toplevel: true,
-    compress: { passes: 2, pure_getters: true },
+    compress: { passes: 2, pure_getters: true, lhs_constants: false },
     mangle: { nth_identifier: { get } },
     sourceMap: map && { content: map, filename: name, url: name + ".map" },
   });

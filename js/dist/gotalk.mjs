@@ -339,7 +339,7 @@ function onExtension(s, conn, name, data) {
   if (!conn._peer) return;
   if (name == "gotalk:cancel") {
     if (b.length != 4) throw ErrInvalidMsg;
-    (s._served.get(head) || s._pending.get("S" + head))?._finish(canceled());
+    s._served.get(head)?._finish(canceled());
   } else if (name == "gotalk:credit") {
     const { t, id, size } = binary.parseMsg(b);
     if (b.length != 13 || !"pS".includes(head[0])) throw ErrInvalidMsg;
@@ -583,9 +583,9 @@ function request(s, op, value, arg, encode, decode) {
         if (t == MsgTypeStreamRes) {
           if (data) {
             parts.push(data = toBytes(data));
-            return s._conn._say("credit", binary.makeMsg(t, id, null, 0, data.length));
+            return s._conn._say("credit", binary.makeMsg(t, id, null, 0, 2 * data.length));
           }
-          data = parts[0] && concat(parts);
+          data = pack(concat(parts));
         }
         if (t == MsgTypeRetryRes && tries < retries) {
           wait = Math.min(wait, maxWait);
@@ -650,8 +650,7 @@ function answer(s, conn, t, id, op, data) {
   if (t != MsgTypeSingleReq && s._served.has(id)) throw ErrInvalidMsg;
   const { timeout_ms, ...meta } = conn._meta?.[0] == id ? conn._meta[1] : {};
   conn._meta = void 0;
-  const split = typeof meta.size == "number";
-  if (split) delete meta.size;
+  const split = typeof meta.size == "number" && delete meta.size;
   const stream2 = new Stream(
     s,
     op,
@@ -668,9 +667,7 @@ function answer(s, conn, t, id, op, data) {
     };
     stop();
     if (s._served.get(id) == stream2) s._served.delete(id);
-    if (s._conn != conn) return;
     if (conn._open) s._send(stream2, t2, id, null, body, wait);
-    s._drain();
   };
   const error = (err) => {
     const message = String(err?.message ?? err);
@@ -682,9 +679,9 @@ function answer(s, conn, t, id, op, data) {
       wait
     );
   };
-  const attempt = (fn, data2) => {
+  const attempt = (fn) => {
     try {
-      fn(data2);
+      fn();
     } catch (err) {
       warn(err);
       stream2._finish(codeOf(err) ? err : new GotalkError("internal error", "internal"));
@@ -694,46 +691,52 @@ function answer(s, conn, t, id, op, data) {
   const handler = !reserved(op) && (streams || s.handlers.findRequestHandler(op));
   if (!handler) return stream2._finish(new GotalkError(`no such operation "${op}"`, "unimplemented"));
   s._served.set(id, stream2);
-  const run = (data2) => serve(handler, data2, Object.assign((v) => reply(MsgTypeSingleRes, v), { error }), op, stream2);
-  if (t == MsgTypeSingleReq) return attempt(run, data);
+  const run = (data2) => attempt(() => serve(handler, data2, Object.assign((v) => reply(MsgTypeSingleRes, v), { error }), op, stream2));
+  if (t == MsgTypeSingleReq) return run(data);
   if (streams) {
     attempt(() => {
       const r = handler(stream2, op, stream2);
       if (isPromise(r)) r.then(() => stream2.end(), (err) => stream2.cancel(err));
-    }, data);
+    });
   } else {
     const parts = [];
-    stream2.on("data", (b) => parts.push(toBytes(b)));
-    stream2.on("end", (err) => err || attempt(run, parts[0] && concat(parts)));
+    stream2.on("data", (b) => {
+      parts.push(b = toBytes(b));
+      conn._say("credit", binary.makeMsg(MsgTypeStreamReqPart, id, null, 0, 2 * b.length));
+    });
+    stream2.on("end", (err) => err || run(pack(concat(parts))));
   }
   if (data) stream2._part(data);
 }
 
 // src/split.ts
-function sendParts(s, conn, owner, request2, id, name, b, size) {
-  const rest = request2 ? MsgTypeStreamReqPart : MsgTypeStreamRes;
+function sendParts(s, conn, owner, type, id, name, b, size) {
+  const request2 = type == MsgTypeSingleReq;
+  const all = request2 ? s._pending : s._served;
+  all.set(id, owner);
+  conn._leaving++;
   let at = 0;
-  const key = request2 ? id : "S" + id;
-  s._pending.set(key, owner);
-  const send = (t, name2) => {
-    if (s._pending.get(key) != owner && conn._can("cancel")) return;
-    if (conn._open) {
-      const part = owner._ended ? void 0 : b.subarray(at, at += size);
-      conn._send(binary.makeMsg(t, id, name2, 0, part?.length), part);
-      if (part?.length) {
+  const next = () => {
+    if (conn._open && (all.get(id) == owner || !conn._can("cancel"))) {
+      if (name == null && conn._ws.bufferedAmount > window) return setTimeout(next, 10);
+      const part = b.subarray(at, at += owner._ended ? 0 : size);
+      const t = owner._ended ? MsgTypeErrorRes : request2 ? MsgTypeStreamReqPart : MsgTypeStreamRes;
+      conn._send(binary.makeMsg(name == null ? t : MsgTypeStreamReq, id, name, 0, part.length), part);
+      name = null;
+      if (part.length) {
         const { port1, port2 } = new MessageChannel();
         port1.onmessage = () => {
           port1.close();
-          look();
+          next();
         };
         return port2.postMessage(0);
       }
     }
-    if (!request2) s._pending.delete(key);
+    conn._leaving--;
+    if (!request2 && all.get(id) == owner) all.delete(id);
     s._drain();
   };
-  const look = () => conn._open && conn._ws.bufferedAmount > window ? setTimeout(look, 10) : send(rest);
-  send(request2 ? MsgTypeStreamReq : rest, name);
+  next();
 }
 
 // src/conn.ts
@@ -744,6 +747,8 @@ var Conn = class {
     this._sock = _sock;
     /** When the last heartbeat was sent. */
     this._beatAt = Date.now();
+    /** How many payloads are leaving in parts. */
+    this._leaving = 0;
     // Incoming WebSocket messages that were not looked at yet; bytes that the parser has not taken, and how many it wants.
     this._in = [];
     this._rest = [];
@@ -759,21 +764,18 @@ var Conn = class {
     return key in (this._peer || {});
   }
   /** Sends a message, and before it what the peer is to know of it. Large payloads of requests and results leave in parts. */
-  _write(t, id, name, body, wait, extra, owner) {
+  _write(t, id, name, body, wait, { meta, deadline } = {}, owner) {
     const b = toBytes(body || "");
     const most = this._peer?.split >>> 0;
-    const request2 = t == MsgTypeSingleReq;
     const parts = most && b.length > most && (t | 32) == MsgTypeSingleReq;
-    if (extra || parts && request2) {
-      const json = JSON.stringify({
-        size: parts ? b.length : void 0,
-        // says that the parts are of one payload; metadata of the user's goes first
-        ...extra?.meta,
-        timeout_ms: extra?.deadline && Math.max(1, Math.ceil(extra.deadline - Date.now()))
-      });
-      if (json != "{}") this._say("meta", id + json);
-    }
-    if (parts) sendParts(this._sock, this, owner, request2, id, name, b.slice(), most);
+    const json = JSON.stringify({
+      // Says that the parts are of one payload. Metadata of the user's goes first.
+      size: parts && t == MsgTypeSingleReq ? b.length : void 0,
+      ...meta,
+      timeout_ms: deadline && Math.max(1, Math.ceil(deadline - Date.now()))
+    });
+    if (json != "{}") this._say("meta", id + json);
+    if (parts) sendParts(this._sock, this, owner, t, id, name, b.slice(), most);
     else this._send(binary.makeMsg(t, id, name, wait, b.length), body);
   }
   /** Sends an extension message, if the peer acts on it, and says whether it does. */
@@ -1067,15 +1069,15 @@ var Sock = class extends EventEmitter {
       conn._alive();
       conn._receive(ev.data);
     };
-    const gone = (code) => {
+    const gone = ({ code, reason }) => {
       if (this._conn != conn) return;
-      const name = closeNames[code - 1e3];
-      const reason = "#" + code + (name ? ` (${name})` : "");
+      reason = closeNames[code - 1e3] || reason;
+      reason = "#" + code + (reason ? ` (${reason})` : "");
       if (conn._wasOpen) this._lost(conn._err || (code == 1e3 ? null : Error("websocket closed: " + reason)));
       else this._lost(Error("connection failed: " + reason));
     };
-    ws.onclose = (ev) => gone(ev.code);
-    ws.onerror = () => conn._wasOpen || gone(1006);
+    ws.onclose = gone;
+    ws.onerror = () => conn._wasOpen || gone({ code: 1006 });
     return conn;
   }
   /** Sends the version, what we can do beyond it, and what was queued. */
@@ -1107,8 +1109,9 @@ var Sock = class extends EventEmitter {
     this.keepalive?.disable();
     const conn = this._conn;
     if (conn?._open) {
-      if (this._pending.size && !this._ending) this._ending = true;
-      else conn._close(1e3);
+      if (this._ending) conn._close(1e3);
+      this._ending = true;
+      this._drain();
     } else if (!conn?._wasOpen) {
       this._drop(null);
       this._failAll(closed());
@@ -1174,14 +1177,14 @@ var Sock = class extends EventEmitter {
     for (let i = 0; conn?._open && i < this._queue.length; ) {
       const [owner, t, id, name, body, wait, extra] = this._queue[i];
       if (extra && !conn._window) return;
-      if (conn._away && owner && this._waits(owner)) {
+      if (conn._away && owner && this._waits(owner) || t == MsgTypeSingleReq && conn._leaving > 3 && body?.length > 65536) {
         i++;
         continue;
       }
       this._queue.splice(i, 1);
       conn._write(t, id, name, body, wait, extra, owner);
     }
-    if (conn?._open && (this._ending && !this._pending.size || conn._away && !this._served.size && ![...this._pending.values()].some((p) => !this._waits(p)))) conn._close(1e3);
+    if (conn?._open && (this._ending && !this._pending.size && !conn._leaving || conn._away && !this._served.size && ![...this._pending.values()].some((p) => !this._waits(p)))) conn._close(1e3);
   }
   notify(name, value) {
     this.bufferNotify(name, JSON.stringify(value));

@@ -5,8 +5,8 @@ import { warn } from "./env";
 import { codeOf, ErrInvalidMsg, GotalkError } from "./errors";
 import { isPromise, reserved, serve } from "./handlers";
 import {
-  concat, MsgTypeErrorRes, MsgTypeRetryRes, MsgTypeSingleReq, MsgTypeSingleRes, MsgTypeStreamReqPart, MsgTypeStreamRes,
-  pack, toBytes,
+  binary, concat, MsgTypeErrorRes, MsgTypeRetryRes, MsgTypeSingleReq, MsgTypeSingleRes, MsgTypeStreamReqPart,
+  MsgTypeStreamRes, pack, toBytes,
 } from "./protocol";
 import type { Sock } from "./sock";
 import { Stream } from "./stream";
@@ -17,8 +17,7 @@ export function answer(s: Sock<any>, conn: Conn, t: number, id: string, op: stri
   if (t != MsgTypeSingleReq && s._served.has(id)) throw ErrInvalidMsg;
   const { timeout_ms, ...meta } = (conn._meta?.[0] == id ? conn._meta![1] : {}) as any;
   conn._meta = undefined;
-  const split = typeof meta.size == "number"; // what comes are parts of a single request
-  if (split) delete meta.size;
+  const split = typeof meta.size == "number" && delete meta.size; // what comes are parts of a single request
   // Of a plain request, too: for its signal, and to be failed like a stream.
   const stream = new Stream(
     s, op, id, MsgTypeStreamReqPart,
@@ -33,9 +32,7 @@ export function answer(s: Sock<any>, conn: Conn, t: number, id: string, op: stri
     reply = () => {};
     stop();
     if (s._served.get(id) == stream) s._served.delete(id);
-    if (s._conn != conn) return;
     if (conn._open) s._send(stream, t, id, null, body, wait);
-    s._drain();
   };
   // In JSON if the peer reads that and there is more to say than the text.
   const error = (err: any): void => {
@@ -50,9 +47,9 @@ export function answer(s: Sock<any>, conn: Conn, t: number, id: string, op: stri
       wait,
     );
   };
-  const attempt = (fn: (data: Data) => void, data: Data): void => {
+  const attempt = (fn: () => void): void => {
     try {
-      fn(data);
+      fn();
     } catch (err) {
       warn(err);
       // A peer is told nothing of an exception, unless that was made to be told.
@@ -63,19 +60,22 @@ export function answer(s: Sock<any>, conn: Conn, t: number, id: string, op: stri
   const handler = !reserved(op) && (streams || s.handlers.findRequestHandler(op));
   if (!handler) return stream._finish(new GotalkError(`no such operation "${op}"`, "unimplemented"));
   s._served.set(id, stream);
-  const run = (data: Data) =>
-    serve<Data, Payload>(handler, data, Object.assign((v?: Payload) => reply(MsgTypeSingleRes, v), { error }), op, stream);
-  if (t == MsgTypeSingleReq) return attempt(run, data);
+  const run = (data: Data) => attempt(() =>
+    serve<Data, Payload>(handler, data, Object.assign((v?: Payload) => reply(MsgTypeSingleRes, v), { error }), op, stream));
+  if (t == MsgTypeSingleReq) return run(data);
   if (streams) {
     attempt(() => {
       const r = handler(stream, op, stream);
       if (isPromise(r)) r.then(() => stream.end(), (err) => stream.cancel(err));
-    }, data);
+    });
   } else {
-    // The handler gets the whole when that is there.
+    // The handler gets the whole when that is there. Nobody is slow to take the parts, so their window grows with each.
     const parts: Uint8Array[] = [];
-    stream.on("data", (b) => parts.push(toBytes(b)));
-    stream.on("end", (err) => err || attempt(run, parts[0] && concat(parts)));
+    stream.on("data", (b) => {
+      parts.push((b = toBytes(b)));
+      conn._say("credit", binary.makeMsg(MsgTypeStreamReqPart, id, null, 0, 2 * b.length));
+    });
+    stream.on("end", (err) => err || run(pack(concat(parts))));
   }
   if (data) stream._part(data);
 }

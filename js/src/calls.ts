@@ -126,9 +126,10 @@ export function request<T>(
         if (t == MsgTypeStreamRes) {
           if (data) {
             parts.push((data = toBytes(data)));
-            return s._conn!._say("credit", binary.makeMsg(t, id, null, 0, data.length));
+            // Nobody is slow to take them, so their window grows with each.
+            return s._conn!._say("credit", binary.makeMsg(t, id, null, 0, 2 * data.length));
           }
-          data = parts[0] && concat(parts);
+          data = pack(concat(parts));
         }
         if (t == MsgTypeRetryRes && tries < retries) {
           wait = Math.min(wait, maxWait);

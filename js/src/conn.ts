@@ -40,6 +40,8 @@ export class Conn {
   _timer?: ReturnType<typeof setTimeout>;
   /** When the last heartbeat was sent. */
   _beatAt = Date.now();
+  /** How many payloads are leaving in parts. */
+  _leaving = 0;
   /** Tells open() that the connection could not be made. */
   _failed?: ((err: Error) => void) | null;
 
@@ -65,21 +67,20 @@ export class Conn {
 
   /** Sends a message, and before it what the peer is to know of it. Large payloads of requests and results leave in parts. */
   _write(
-    t: number, id: string | null, name?: string | null, body?: Body, wait?: number, extra?: Partial<Extra>, owner?: any,
+    t: number, id: string | null, name?: string | null, body?: Body, wait?: number,
+    { meta, deadline }: Partial<Extra> = {}, owner?: any,
   ): void {
     const b = toBytes(body || "");
     const most = (this._peer?.split as any) >>> 0;
-    const request = t == MsgTypeSingleReq;
     const parts = most && b.length > most && (t | 32) == MsgTypeSingleReq; // r or R
-    if (extra || (parts && request)) {
-      const json = JSON.stringify({
-        size: parts ? b.length : undefined, // says that the parts are of one payload; metadata of the user's goes first
-        ...extra?.meta,
-        timeout_ms: extra?.deadline && Math.max(1, Math.ceil(extra.deadline - Date.now())),
-      });
-      if (json != "{}") this._say("meta", id + json);
-    }
-    if (parts) sendParts(this._sock, this, owner, request, id!, name, b.slice(), most);
+    const json = JSON.stringify({
+      // Says that the parts are of one payload. Metadata of the user's goes first.
+      size: parts && t == MsgTypeSingleReq ? b.length : undefined,
+      ...meta,
+      timeout_ms: deadline && Math.max(1, Math.ceil(deadline - Date.now())),
+    });
+    if (json != "{}") this._say("meta", id + json);
+    if (parts) sendParts(this._sock, this, owner, t, id!, name, b.slice(), most);
     else this._send(binary.makeMsg(t, id, name, wait, b.length), body);
   }
 

@@ -38,8 +38,7 @@ export function onExtension(s: Sock<any>, conn: Conn, name: string, data: Data):
   if (!conn._peer) return;
   if (name == "gotalk:cancel") {
     if (b.length != 4) throw ErrInvalidMsg;
-    // It is being handled, or its result is leaving in parts.
-    (s._served.get(head) || s._pending.get("S" + head))?._finish(canceled());
+    s._served.get(head)?._finish(canceled());
   } else if (name == "gotalk:credit") {
     // Its payload is like the header of a message: p for parts of a request of ours, S for results of ours.
     const { t, id, size } = binary.parseMsg(b);

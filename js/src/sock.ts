@@ -135,16 +135,16 @@ export class Sock<O extends object = AnyOps> extends EventEmitter<SockEvents<Soc
       conn._alive();
       conn._receive(ev.data);
     };
-    const gone = (code: number) => {
+    const gone = ({ code, reason }: { code: number; reason?: string }) => {
       if (this._conn != conn) return;
-      const name = closeNames[code - 1000];
-      const reason = "#" + code + (name ? ` (${name})` : "");
+      reason = closeNames[code - 1000] || reason;
+      reason = "#" + code + (reason ? ` (${reason})` : "");
       if (conn._wasOpen) this._lost(conn._err || (code == 1000 ? null : Error("websocket closed: " + reason)));
       else this._lost(Error("connection failed: " + reason));
     };
-    ws.onclose = (ev) => gone(ev.code);
+    ws.onclose = gone;
     // Node 22 lets no onclose follow if the connection could not be made.
-    ws.onerror = () => conn._wasOpen || gone(1006);
+    ws.onerror = () => conn._wasOpen || gone({ code: 1006 });
     return conn;
   }
 
@@ -180,8 +180,9 @@ export class Sock<O extends object = AnyOps> extends EventEmitter<SockEvents<Soc
     this.keepalive?.disable();
     const conn = this._conn;
     if (conn?._open) {
-      if (this._pending.size && !this._ending) this._ending = true;
-      else conn._close(1000);
+      if (this._ending) conn._close(1000);
+      this._ending = true;
+      this._drain();
     } else if (!conn?._wasOpen) {
       this._drop(null);
       this._failAll(closed());
@@ -257,7 +258,11 @@ export class Sock<O extends object = AnyOps> extends EventEmitter<SockEvents<Soc
     for (let i = 0; conn?._open && i < this._queue.length; ) {
       const [owner, t, id, name, body, wait, extra] = this._queue[i]!;
       if (extra && !conn._window) return; // what comes behind it waits with it
-      if (conn._away && owner && this._waits(owner)) {
+      // A peer holds few large requests of which not all has come.
+      if (
+        conn._away && owner && this._waits(owner) ||
+        t == MsgTypeSingleReq && conn._leaving > 3 && body?.length! > 65536
+      ) {
         i++;
         continue;
       }
@@ -265,7 +270,7 @@ export class Sock<O extends object = AnyOps> extends EventEmitter<SockEvents<Soc
       conn._write(t, id, name, body, wait, extra, owner);
     }
     if (conn?._open && (
-      this._ending && !this._pending.size ||
+      this._ending && !this._pending.size && !conn._leaving ||
       conn._away && !this._served.size && ![...this._pending.values()].some((p) => !this._waits(p))
     )) conn._close(1000);
   }

@@ -2,41 +2,45 @@
 // a streaming request, a result as streaming results.
 import type { Conn } from "./conn";
 import { window } from "./extensions";
-import { binary, MsgTypeStreamReq, MsgTypeStreamReqPart, MsgTypeStreamRes } from "./protocol";
+import {
+  binary, MsgTypeErrorRes, MsgTypeSingleReq, MsgTypeStreamReq, MsgTypeStreamReqPart, MsgTypeStreamRes,
+} from "./protocol";
 import type { Sock } from "./sock";
 
-/** Sends the payload b of a request or a result of owner's in parts of size bytes, until that is cancelled or over. */
+/** Sends the payload b of owner's request or result, as type says, in parts of size bytes, until that is cancelled or over. */
 export function sendParts(
-  s: Sock<any>, conn: Conn, owner: any, request: boolean, id: string, name: string | null | undefined,
+  s: Sock<any>, conn: Conn, owner: any, type: number, id: string, name: string | null | undefined,
   b: Uint8Array<ArrayBuffer>, size: number,
 ): void {
-  const rest = request ? MsgTypeStreamReqPart : MsgTypeStreamRes;
+  const request = type == MsgTypeSingleReq;
+  const all: Map<string, unknown> = request ? s._pending : s._served;
+  all.set(id, owner); // a result is not over before its end
+  conn._leaving++;
   let at = 0;
-  // A result, too, is pending, so that nothing is closed before its end.
-  const key = request ? id : "S" + id;
-  s._pending.set(key, owner);
-  const send = (t: number, name?: string | null): void => {
-    // The request was cancelled or answered. A peer that could not be told of the cancel would wait for the rest for ever.
-    if (s._pending.get(key) != owner && conn._can("cancel")) return;
-    if (conn._open) {
+  const next = (): unknown => {
+    // A request may be cancelled or answered. A peer that cannot be told of the cancel would wait for the rest for ever.
+    if (conn._open && (all.get(id) == owner || !conn._can("cancel"))) {
+      // Goes on when the network has taken most of what was sent. What begins a request follows its metadata at once.
+      if (name == null && conn._ws.bufferedAmount > window) return setTimeout(next, 10);
       // A result that is cancelled still has to be ended.
-      const part = owner._ended ? undefined : b.subarray(at, (at += size));
-      conn._send(binary.makeMsg(t, id, name, 0, part?.length), part);
-      if (part?.length) {
-        // Unlike those of timers, its tasks come at once, and in hidden pages too.
+      const part = b.subarray(at, (at += owner._ended ? 0 : size));
+      const t = owner._ended ? MsgTypeErrorRes : request ? MsgTypeStreamReqPart : MsgTypeStreamRes;
+      conn._send(binary.makeMsg(name == null ? t : MsgTypeStreamReq, id, name, 0, part.length), part);
+      name = null;
+      if (part.length) {
+        // Unlike those of timers, its tasks come at once, and in hidden pages too. A port for each part, as Node gives a
+        // port all of its messages in one task.
         const { port1, port2 } = new MessageChannel();
         port1.onmessage = () => {
           port1.close();
-          look();
+          next();
         };
         return port2.postMessage(0);
       }
     }
-    if (!request) s._pending.delete(key);
+    conn._leaving--;
+    if (!request && all.get(id) == owner) all.delete(id);
     s._drain();
   };
-  // Goes on when the network has taken most of what was sent.
-  const look = (): unknown =>
-    conn._open && conn._ws.bufferedAmount > window ? setTimeout(look, 10) : send(rest);
-  send(request ? MsgTypeStreamReq : rest, name);
+  next();
 }

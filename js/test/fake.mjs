@@ -67,9 +67,9 @@ export class FakeWebSocket {
     return this;
   }
 
-  closed(code = 1000) {
+  closed(code = 1000, reason = "") {
     this.readyState = 3;
-    this.onclose?.({ code });
+    this.onclose?.({ code, reason });
     return this;
   }
 

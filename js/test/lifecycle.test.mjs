@@ -66,17 +66,18 @@ test("without a WebSocket the error says what to do", (t) => {
 });
 
 test("how a connection ended: close codes", async (t) => {
-  for (const [code, want] of [
+  for (const [code, want, reason] of [
     [1000, "null"], [1001, "websocket closed: #1001 (going away)"], [1002, "websocket closed: #1002 (protocol error)"],
     [1003, "websocket closed: #1003 (unsupported)"], [1004, "websocket closed: #1004"],
     [1005, "websocket closed: #1005 (no status)"], [1006, "websocket closed: #1006 (abnormal)"],
     [1007, "websocket closed: #1007 (inconsistent)"], [1008, "websocket closed: #1008 (invalid message)"],
     [1009, "websocket closed: #1009 (too large)"], [1011, "websocket closed: #1011"], [4002, "websocket closed: #4002"],
+    [1001, "websocket closed: #1001 (going away)", "bye"], [4401, "websocket closed: #4401 (sign in first)", "sign in first"],
   ]) {
     const [s, ws] = connected(t);
     const log = watch(s);
     const pending = s.request("x");
-    ws.closed(code);
+    ws.closed(code, reason);
     assert.deepEqual(log, ["close " + want]);
     await assert.rejects(pending, { message: code == 1000 ? "connection closed" : want });
     assert.equal(s.ws, null);

@@ -37,6 +37,8 @@ export declare class Conn {
     _timer?: ReturnType<typeof setTimeout>;
     /** When the last heartbeat was sent. */
     _beatAt: number;
+    /** How many payloads are leaving in parts. */
+    _leaving: number;
     /** Tells open() that the connection could not be made. */
     _failed?: ((err: Error) => void) | null;
     private _in;
@@ -51,7 +53,7 @@ export declare class Conn {
     /** Says whether the peer can do what a key of its hello stands for. */
     _can(key: string): boolean;
     /** Sends a message, and before it what the peer is to know of it. Large payloads of requests and results leave in parts. */
-    _write(t: number, id: string | null, name?: string | null, body?: Body, wait?: number, extra?: Partial<Extra>, owner?: any): void;
+    _write(t: number, id: string | null, name?: string | null, body?: Body, wait?: number, { meta, deadline }?: Partial<Extra>, owner?: any): void;
     /** Sends an extension message, if the peer acts on it, and says whether it does. */
     _say(name: string, body: Body): boolean;
     /** Sends header and payload: at once, as one WebSocket message for each, or joined with others. */
