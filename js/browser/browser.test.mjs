@@ -243,6 +243,13 @@ test("pages of other sites are refused unless they are allowed", async () => {
   await allowing.stop();
 });
 
+test("a page that is refused learns why", async () => {
+  const page = await open(context, server.url);
+  const why = await page.evaluate(() =>
+    new Promise((resolve) => gotalk.open("/refusing/").on("close", (err) => resolve(err.message))));
+  assert.equal(why, "websocket closed: #4401 (log in first)");
+});
+
 test("loads as script, from wherever it is mounted", async () => {
   for (const [path, address] of [["/", "/gotalk/"], ["/other", "/other/mount/"]]) {
     const page = await open(context, server.url + path);

@@ -53,6 +53,11 @@ func main() {
 	}
 	http.Handle("/gotalk/", ws)
 	http.Handle("/other/mount/", ws)
+	refusing := gotalk.NewWebSocketServer()
+	refusing.Authorize = func(*http.Request) (any, error) {
+		return nil, gotalk.NewError(gotalk.CodeUnauthenticated, "log in first")
+	}
+	http.Handle("/refusing/", refusing)
 	http.Handle("/dist/", http.StripPrefix("/dist/", http.FileServer(http.Dir(*dist))))
 	page := func(path, head string) {
 		http.HandleFunc(path, func(w http.ResponseWriter, _ *http.Request) {
