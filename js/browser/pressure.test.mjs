@@ -62,7 +62,17 @@ async function connected() {
   page = await connectedTo(context, server.url);
   await page.evaluate(() => sock.ws.addEventListener("message", (ev) => (came += ev.data.byteLength)));
   cdp = await context.newCDPSession(page);
-  await calls(200); // what is only made once is there then
+  // What is only made once is there then, also what the browser's driver puts into the page.
+  await page.waitForFunction(() => true);
+  await calls(200);
+  await page.evaluate(async (part) => {
+    const value = (what) => JSON.stringify({ Name: what + Math.random(), Bytes: 64 * part, Part: part, Rate: 1e9 });
+    await consume(sock.stream("produce", { value: value("produced") }), 1e9);
+    const stream = sock.stream("consume", { value: value("consumed") });
+    await produce(stream, 64 * part, part);
+    stream.cancel();
+    taken = sent = 0;
+  }, part);
   return page;
 }
 
