@@ -51,7 +51,7 @@ func randomBytes(n int) []byte {
 func TestBytesArrive(t *testing.T) {
 	for f, size := range map[chaos.Fault]int{
 		chaos.Pass: 1 << 20, chaos.Delay: 200 << 10, chaos.Split: 5 << 10, chaos.Join: 300 << 10, chaos.Throttle: 10 << 10,
-		chaos.Pause: 50 << 10,
+		chaos.Pause: 20 << 10,
 	} {
 		t.Run(f.String(), func(t *testing.T) {
 			t.Parallel()
