@@ -47,7 +47,7 @@ func (s *soak) newHandlers() *gotalk.Handlers {
 
 // wait waits until its caller wants no answer any more, which it is to be told.
 func (s *soak) wait(ctx context.Context, _ *gotalk.Sock, _ string, _ []byte) ([]byte, error) {
-	t := time.NewTimer(longestCall + 3*slack)
+	t := time.NewTimer(longestCall + 3*s.lag.slack())
 	defer t.Stop()
 	select {
 	case <-ctx.Done():

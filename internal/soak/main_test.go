@@ -50,19 +50,20 @@ func TestOutcome(t *testing.T) {
 		require.Equal(t, c.name, o.name, "%v", c.err)
 		require.Equal(t, c.name == "wrong" || c.name == "unexpected", o.bad != nil)
 	}
-	require.NoError(t, connectOutcome(later, io.ErrUnexpectedEOF).bad)
+	s := gotalk.NewSock(nil)
+	require.NoError(t, connectOutcome(later, s.ConnectContext(over, "tcp", "127.0.0.1:0", nil)).bad)
 	require.Error(t, connectOutcome(later, gotalk.ErrInvalidMsg).bad)
 }
 
 // A call that is late, or ends in a way that is not in order, is a failure.
 func TestVerdict(t *testing.T) {
 	var s totals
-	s.judge("call", outcome{name: "right"}, slack)
-	s.judge("into", outcome{name: "right"}, slack+limits.ReadTimeout)
+	s.judge("call", outcome{name: "right"}, time.Second, time.Second)
+	s.judge("into", outcome{name: "right"}, time.Second+limits.ReadTimeout, time.Second)
 	require.NoError(t, s.verdict())
-	s.judge("call", outcome{name: "right"}, slack+1)
+	s.judge("call", outcome{name: "right"}, time.Second+1, time.Second)
 	require.ErrorContains(t, s.verdict(), "call: right, but")
-	s.judge("typed", outcome{"wrong", io.EOF}, 0)
+	s.judge("typed", outcome{"wrong", io.EOF}, 0, time.Second)
 	require.ErrorContains(t, s.verdict(), "typed: wrong: EOF")
 	require.NotContains(t, s.unseen(), "call")
 	require.Contains(t, s.unseen(), "typed")

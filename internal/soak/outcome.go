@@ -3,8 +3,7 @@ package main
 import (
 	"context"
 	"errors"
-	"io"
-	"net"
+	"strings"
 	"time"
 
 	"github.com/gotalk-go/gotalk"
@@ -44,11 +43,11 @@ func timeIsUp(ctx context.Context) bool {
 	return ok && time.Until(deadline) < 5*time.Millisecond
 }
 
-// connectOutcome is outcomeOf for an attempt to connect, which may also fail with what the system says.
+// connectOutcome is outcomeOf for an attempt to connect. What comes before hands are shaken may fail with whatever the
+// system says, or net/http of an answer that was cut off.
 func connectOutcome(ctx context.Context, err error) outcome {
-	var system net.Error
 	o := outcomeOf(ctx, err)
-	if o.bad != nil && (errors.As(err, &system) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)) {
+	if o.bad != nil && strings.HasPrefix(err.Error(), "gotalk: cannot connect to ") {
 		return outcome{name: "closed"}
 	}
 	return o

@@ -16,7 +16,8 @@ import (
 
 // faults are what the proxies do, as often as this says.
 var faults = chaos.Weights{
-	chaos.Pass: 60, chaos.Delay: 8, chaos.Split: 8, chaos.Join: 8, chaos.Throttle: 4, chaos.Pause: 3, chaos.HalfOpen: 1, chaos.Reset: 3,
+	chaos.Pass: 60, chaos.Delay: 8, chaos.Split: 8, chaos.Join: 8, chaos.Throttle: 4, chaos.Pause: 3,
+	chaos.HalfOpen: 1, chaos.Reset: 3,
 }
 
 // limits are shorter than the default ones, so that a connection that is half open is noticed within seconds.
@@ -102,7 +103,7 @@ func (s *soak) keepSock(rng *rand.Rand, ws bool) {
 		} else {
 			err = sock.ConnectContext(ctx, "tcp", s.proxies[0].Addr(), limits)
 		}
-		s.totals.judge("connect", connectOutcome(ctx, err), time.Since(began)-longestCall)
+		s.totals.judge("connect", connectOutcome(ctx, err), time.Since(began)-longestCall, s.lag.slack())
 		cancel()
 		if err != nil {
 			s.pause(200 * time.Millisecond)
@@ -125,7 +126,7 @@ func (s *soak) leave(sock *gotalk.Sock, gracefully bool) {
 	began := time.Now()
 	sock.Shutdown(&wg, time.Second)
 	wg.Wait()
-	if took := time.Since(began); took > time.Second+slack {
+	if took := time.Since(began); took > time.Second+s.lag.slack() {
 		s.totals.failf("the Shutdown of a Sock within a second took %v", took)
 	}
 	if !sock.IsClosed() {
@@ -156,7 +157,7 @@ func (s *soak) keepClient(rng *rand.Rand, ws bool) {
 	defer cancel()
 	began := time.Now()
 	c.Shutdown(ctx)
-	if took := time.Since(began); took > time.Second+slack {
+	if took := time.Since(began); took > time.Second+s.lag.slack() {
 		s.totals.failf("the Shutdown of a Client within a second took %v", took)
 	}
 }

@@ -27,8 +27,8 @@ type config struct {
 }
 
 const (
-	// slack is how much later than it should something may end on a machine that is busy.
-	slack = 5 * time.Second
+	// leastSlack is how much later than it should something may end on a machine that is not busy.
+	leastSlack = 5 * time.Second
 
 	// mostMore is how long a soak goes on that has not seen everything when its time is over.
 	mostMore = time.Minute
@@ -44,6 +44,7 @@ type soak struct {
 	handlers *gotalk.Handlers
 	totals   totals
 	ledger   ledger
+	lag      lag
 
 	accepted atomic.Uint64 // connections so far
 
@@ -75,7 +76,8 @@ func soakOnce(c config) error {
 	for i := range c.conns {
 		s.begin(func() { s.connect(i) }) // ends when the soak stops
 	}
-	s.begin(s.broadcast) // likewise
+	s.begin(s.broadcast)                    // likewise
+	s.begin(func() { s.lag.watch(s.stop) }) // likewise
 	s.goOn()
 	err := s.end()
 	fmt.Fprint(c.out, s.summary())
@@ -131,7 +133,8 @@ func (s *soak) summary() string {
 	for f, n := range s.faults() {
 		fmt.Fprintf(&b, " %d %s", n, chaos.Fault(f))
 	}
-	fmt.Fprintf(&b, "\n%d connections accepted\n", s.accepted.Load())
+	fmt.Fprintf(&b, "\n%d connections accepted; the machine was at most %v behind\n", s.accepted.Load(),
+		time.Duration(s.lag.worst.Load()).Round(time.Millisecond))
 	return b.String()
 }
 
@@ -144,7 +147,7 @@ func (s *soak) end() error {
 		began := time.Now()
 		err := shutdown(ctx)
 		took := time.Since(began)
-		if took > longestCall+slack {
+		if took > longestCall+s.lag.slack() {
 			s.totals.failf("the Shutdown of the %s took %v", what, took)
 		}
 		if err != nil && !(errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil) {
@@ -167,7 +170,7 @@ func (s *soak) end() error {
 	}()
 	select {
 	case <-finished:
-	case <-time.After(2*longestCall + 2*slack):
+	case <-time.After(2*longestCall + 2*s.lag.slack()):
 		failures = append(failures, fmt.Errorf("calls do not end; the goroutines:\n%s", stacks()))
 	}
 	failures = append(failures, s.http.Close())

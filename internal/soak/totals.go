@@ -21,8 +21,8 @@ type totals struct {
 	failures []error
 }
 
-// judge takes into account how a call has ended, and by how much too late.
-func (t *totals) judge(kind string, o outcome, late time.Duration) {
+// judge takes into account how a call has ended, and by how much after its time, which may be slack.
+func (t *totals) judge(kind string, o outcome, late, slack time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.counts == nil {

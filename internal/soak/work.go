@@ -66,7 +66,7 @@ func (s *soak) use(sock *gotalk.Sock, notes *numbers, rng *rand.Rand, over func(
 		callers.Go(func() {
 			for !over() && !s.stopped() {
 				c.work()
-				s.pause(mostPause)
+				s.pause(mostPause + s.lag.pause())
 			}
 		})
 	}
@@ -81,7 +81,7 @@ func (c *caller) work() {
 	defer cancel()
 	began := time.Now()
 	err := k.do(c, ctx)
-	c.totals.judge(k.name, outcomeOf(ctx, err), time.Since(began)-limit)
+	c.totals.judge(k.name, outcomeOf(ctx, err), time.Since(began)-limit, c.lag.slack())
 }
 
 func pick(rng *rand.Rand) kind {
