@@ -17,7 +17,7 @@ var add = gotalk.Op[addition, int64]{Name: "add"}
 
 // newHandlers returns what both sides serve.
 func (s *soak) newHandlers() *gotalk.Handlers {
-	h := gotalk.NewHandlers()
+	h := new(gotalk.Handlers)
 	h.HandleBufferRequest("turn", func(_ *gotalk.Sock, _ string, b []byte) ([]byte, error) { return turned(b), nil })
 	h.HandleBufferRequestLent("check", func(_ *gotalk.Sock, _ string, b []byte) ([]byte, error) {
 		return binary.LittleEndian.AppendUint32(nil, crc32.ChecksumIEEE(b)), nil
