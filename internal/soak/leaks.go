@@ -11,8 +11,9 @@ import (
 const (
 	leakTime = 15 * time.Second // connections may linger for some seconds
 
-	// heapSlack is what a process that has done much may use more than one that has not: lists of what is free.
-	heapSlack = 4 << 20
+	// heapSlack is what a process that has done much may use more than one that has not: the runtime keeps what there is of
+	// goroutines that have ended, for others.
+	heapSlack = 8 << 20
 )
 
 // resources is what a process uses.
