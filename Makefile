@@ -2,14 +2,15 @@
 
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME    = 20000x
+SOAK        = 60s
 
 # Modules: those besides this directory's are for what most programs shall not depend on.
 MODULES = . metrics tracing bench
 EACH    = @set -e; for m in $(MODULES); do echo "$$m:"
 
-.PHONY: test fmt vet staticcheck vuln race gobench bench fuzz js browser
+.PHONY: test fmt vet staticcheck vuln race gobench bench fuzz soak js browser
 
-test: fmt vet staticcheck vuln js race browser gobench fuzz
+test: fmt vet staticcheck vuln js race browser gobench fuzz soak
 
 # Fails when gofmt would change a file.
 fmt:
@@ -53,6 +54,11 @@ fuzz:
 		done; \
 	done; \
 	[ $$found -gt 0 ] || { echo "no fuzz target found"; exit 1; }
+
+# 200 connections that do all there is to do, for SOAK, through a proxy that does to them what networks do: no answer may be
+# wrong, lost or late, and nothing left behind. With RACE=-race under the race detector.
+soak:
+	go run $(RACE) ./internal/soak -for $(SOAK)
 
 # js/dist must be what the sources build to; npm test checks that first.
 js:

@@ -114,6 +114,9 @@ func (l *link) onExtension(h *header) error {
 	if h.size > maxExtensionSize {
 		return errMalformed
 	}
+	if name != helloName && !l.heard.Load() {
+		l.heard.Store(true)
+	}
 	payload, err := l.r.payload(h.size, nil)
 	if err != nil {
 		return err

@@ -33,6 +33,10 @@ type inbox struct {
 	id   msgID
 	dir  MsgType // what the parts are: MsgTypeStreamReqPart or MsgTypeStreamRes
 
+	// The peer may not have known of the window when it began to send, and what it sent until it did is any number of bytes
+	// on a slow network. Then only Limits.MaxPendingBytes holds.
+	early bool
+
 	mu          sync.Mutex
 	queue       []Response
 	bytes       int    // queued, with overhead; part of link.feedBytes
@@ -53,17 +57,17 @@ type inbox struct {
 
 func (in *inbox) init(l *link, id msgID, dir MsgType) {
 	in.link, in.id, in.dir, in.wake = l, id, dir, make(chan struct{}, 1)
+	in.early = !l.heard.Load()
 }
 
-// put queues a part. It tells whether the peer has kept to its window. A little more than that is borne with: a stream
-// may have begun before the peer knew of the window.
+// put queues a part. It tells whether the peer has kept to its window. A little more than that is borne with.
 func (in *inbox) put(r Response) bool {
 	in.mu.Lock()
 	if in.end != nil {
 		in.mu.Unlock()
 		return true
 	}
-	if in.outstanding >= 2*streamWindow && in.link.peerSaid().credit > 0 {
+	if in.outstanding >= 2*streamWindow && !in.early && in.link.peerSaid().credit > 0 {
 		in.mu.Unlock()
 		return false
 	}

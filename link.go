@@ -53,6 +53,7 @@ type link struct {
 	paused       atomic.Bool               // the loop waits on resume, or is about to
 	hello        atomic.Pointer[hello]     // what the peer has said; nil before, or if it never does
 	greeted      event                     // it has
+	heard        atomic.Bool               // it has shown that it has our hello, by what is only said to those who said one
 	helloUntil   atomic.Pointer[time.Time] // until when that may be waited for; nil if not at all
 	closed       atomic.Bool               // set under mu
 	broken       atomic.Bool               // nothing can be written any more

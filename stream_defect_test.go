@@ -311,6 +311,8 @@ func TestTooLargeResultCancels(t *testing.T) {
 func TestOverrunOfResult(t *testing.T) {
 	const large = 2 * window
 	calling(t, helloTCP, func(t *testing.T, c *gotalk.Sock, p *peer) {
+		p.hasHello()
+		synctest.Wait()
 		st := p.begins(t.Context(), c, "op", id0)
 		other := p.begins(t.Context(), c, "op", id1)
 		p.say(part("S", id0, large)+zeros(large), part("S", id0, 1)+"x")

@@ -3,6 +3,7 @@ package gotalk_test
 import (
 	"io"
 	"strconv"
+	"strings"
 	"testing"
 	"testing/synctest"
 
@@ -111,10 +112,14 @@ func TestWindowGrowsWithItsConsumer(t *testing.T) {
 	})
 }
 
+// hasHello lets the peer say what is only said to those whose hello has come.
+func (p *peer) hasHello() { p.say(credit("p", "none", 1)) }
+
 // A peer that sends far more than its window loses that stream; others and calls do not notice.
 func TestOverrunOfRequest(t *testing.T) {
 	serving(t, nil, func(t *testing.T, p *peer, opened chan *gotalk.Stream) {
 		p.greets(helloTCP)
+		p.hasHello()
 		p.say(begin("aaaa", "held", 0))
 		a := await(t, opened)
 		p.say(begin("bbbb", "held", 0))
@@ -134,6 +139,33 @@ func TestOverrunOfRequest(t *testing.T) {
 		p.echoes()
 		p.say(begin("aaaa", "copy", 1) + "x") // the id can be used again
 		p.hearsAll(part("S", "aaaa", 1) + "x")
+	})
+}
+
+// Where the hello takes long the sender of a stream lost it, as it had sent more before than the window that it did not know.
+func TestStreamBeforeTheHelloHasCome(t *testing.T) {
+	const half, halves = window / 2, 10
+	parts := func(dir string, id string) string { return strings.Repeat(part(dir, id, half)+zeros(half), halves) }
+	serving(t, nil, func(t *testing.T, p *peer, opened chan *gotalk.Stream) {
+		p.say(notification("gotalk:hello", helloTCP), begin("aaaa", "held", 0))
+		st := await(t, opened)
+		p.say(parts("p", "aaaa"))
+		synctest.Wait()
+		for range halves {
+			recvs(t, st, zeros(half))
+		}
+		p.hasHello()
+		p.say(part("p", "aaaa", 1) + "x")
+		recvs(t, st, "x")
+	})
+	calling(t, helloTCP, func(t *testing.T, c *gotalk.Sock, p *peer) {
+		st := p.begins(t.Context(), c, "op", id0)
+		go p.discard()
+		p.say(parts("S", id0))
+		synctest.Wait()
+		for range halves {
+			recvs(t, st, zeros(half))
+		}
 	})
 }
 
