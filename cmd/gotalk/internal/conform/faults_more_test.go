@@ -6,6 +6,12 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"testing"
+	"time"
+
+	"github.com/gotalk-go/gotalk"
+	"github.com/gotalk-go/gotalk/cmd/gotalk/internal/conform"
+	"github.com/stretchr/testify/require"
 )
 
 var moreFaults = []fault{
@@ -296,4 +302,30 @@ var moreFaults = []fault{
 			return m.raw
 		})}
 	}},
+}
+
+// A peer that has little room, and says so wrongly.
+func TestRetryFaultsAreFound(t *testing.T) {
+	for name, f := range map[string]func(m msg) string{
+		"without a time":     func(m msg) string { return "e" + m.id + m.raw[13:] },
+		"without a size":     func(m msg) string { return m.raw[:13] + m.payload },
+		"for an hour":        func(m msg) string { m.wait = 3600_000; return m.bytes() },
+		"twice":              twice,
+		"and an error":       func(m msg) string { return m.raw + "E" + m.id + "00000000" },
+		"for another":        func(m msg) string { m.id = "none"; return m.bytes() },
+		"as an error":        func(m msg) string { return part("E", m.id, m.payload) },
+		"as an empty result": func(m msg) string { return part("R", m.id, "") },
+		"by the end":         end,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			o := options(startProxy(t, serveTCP(t, handlers(), gotalk.NewLimits(50, 50)), out(when("e", f))).Addr().String())
+			o.Run, o.Quiet = only("retry-result"), 100*time.Millisecond
+			require.Equal(t, []string{"retry-result"}, ended(check(t, o), conform.Failed))
+		})
+	}
+}
+
+func part(typ, id, payload string) string {
+	return fmt.Sprintf("%s%s%08x%s", typ, id, len(payload), payload)
 }
