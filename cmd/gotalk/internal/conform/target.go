@@ -81,7 +81,9 @@ func (g *target) explore() {
 	g.offers["websocket"] = g.address.url != nil
 	g.lacks["websocket"] = "needs a WebSocket"
 	g.lacks["any"] = fmt.Sprintf("needs operation %s for any bytes", g.op("echo"))
-	if _, failed := g.do(func(t *T) { t.connect() }); failed != nil {
+	patient := *g // as what is overlooked here would not be checked
+	patient.options.Timeout = max(3*g.options.Timeout, 3*time.Second)
+	if _, failed := patient.do(func(t *T) { t.connect() }); failed != nil {
 		for _, op := range []string{"echo", "any", "fail", "call", "wait", "stream"} {
 			g.offers[op] = true // as far as we know: nothing could be asked
 		}
@@ -104,8 +106,6 @@ func (g *target) explore() {
 		g.offers["stream"] = !lacks
 	}
 	g.offers["any"] = g.offers["echo"]
-	patient := *g // as what is overlooked here would not be checked
-	patient.options.Timeout *= 3
 	patient.do(func(t *T) {
 		c := t.connect()
 		c.send(request('r', "any!", t.op("echo"), "\x00\xff"))
