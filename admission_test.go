@@ -420,6 +420,7 @@ func TestSlowUpgrades(t *testing.T) {
 		_, err = io.WriteString(other, request)
 		require.NoError(t, err)
 		require.Equal(t, "HTTP/1.1 503", answer(other))
+		synctest.Wait() // Stats knows a connection a moment after it is answered
 		for web.Stats().Connections > 0 {
 			<-time.After(time.Second)
 		}
