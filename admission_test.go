@@ -380,3 +380,53 @@ func TestPlacesOfFailedUpgrades(t *testing.T) {
 		require.NotEqual(t, http.StatusServiceUnavailable, w.Code)
 	}
 }
+
+// Slow upgrade requests end as the http.Server is told, and are no connections of a WebSocketServer until then. What has
+// become a WebSocket and says no more is one, until HandshakeTimeout.
+func TestSlowUpgrades(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		web := gotalk.NewWebSocketServer()
+		web.Handlers, web.MaxConnections = echoHandlers(), 1
+		l := newPipeListener()
+		server := &http.Server{Handler: web, ReadHeaderTimeout: 10 * time.Second}
+		stopped := inBackground(func() error { return server.Serve(l) })
+		const request = "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
+			"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n"
+		start := time.Now()
+		slow := l.dial()
+		go io.Copy(io.Discard, slow)
+		for i := range request {
+			if _, err := io.WriteString(slow, request[i:i+1]); err != nil {
+				break
+			}
+			<-time.After(time.Second)
+		}
+		require.InDelta(t, 10, time.Since(start).Seconds(), 2, "virtual")
+		require.Zero(t, web.Stats().Connections)
+
+		start = time.Now()
+		mute := l.dial()
+		_, err := io.WriteString(mute, request)
+		require.NoError(t, err)
+		answer := func(c net.Conn) string {
+			b := make([]byte, 12)
+			_, err := io.ReadFull(c, b)
+			require.NoError(t, err)
+			go io.Copy(io.Discard, c)
+			return string(b)
+		}
+		require.Equal(t, "HTTP/1.1 101", answer(mute))
+		other := l.dial()
+		_, err = io.WriteString(other, request)
+		require.NoError(t, err)
+		require.Equal(t, "HTTP/1.1 503", answer(other))
+		synctest.Wait() // Stats knows a connection a moment after it is answered
+		for web.Stats().Connections > 0 {
+			<-time.After(time.Second)
+		}
+		require.InDelta(t, 10, time.Since(start).Seconds(), 2, "virtual")
+		require.NoError(t, server.Close())
+		require.Error(t, <-stopped)
+		other.Close()
+	})
+}

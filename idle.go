@@ -59,6 +59,7 @@ func (r *msgReader) fillFromSocket(want int) error {
 			n = r.frames.unframe(r.buf[r.to : r.to+n])
 		}
 		r.to += n
+		r.total += int64(n)
 		r.large = false
 		if s.full && s.size < maxReadBuffer { // more is waiting: the next read may take more of it at once
 			s.size = min(4*s.size, maxReadBuffer)

@@ -55,6 +55,12 @@ type Limits struct {
 	// 1 MiB. One message always fits.
 	MaxUnsentBytes int
 
+	// BytesPerSecond is how much the peer may send in the course of time, of whatever kind, beside as much again at once after
+	// a pause. Past it the connection is read on later, which the peer takes without noticing. A message that has begun is
+	// read whole, so keep MaxPayload in proportion; what the peer sends meanwhile waits, results of our calls and the end of
+	// the connection too. 0 or less means no limit. For how many calls it may make see LimitRate.
+	BytesPerSecond int
+
 	// HandshakeTimeout is how long the peer may take to send its protocol version, TLS's own handshake included on the
 	// accepting side. 0 means 10 s.
 	HandshakeTimeout time.Duration
@@ -116,6 +122,7 @@ func (l *Limits) resolved() Limits {
 	r.MaxHandlers = orDefault(r.MaxHandlers, defaultMaxHandlers)
 	r.MaxPendingBytes = orDefault(r.MaxPendingBytes, defaultMaxPendingBytes)
 	r.MaxUnsentBytes = orDefault(r.MaxUnsentBytes, defaultMaxUnsentBytes)
+	r.BytesPerSecond = max(r.BytesPerSecond, 0)
 	r.HandshakeTimeout = orDefault(r.HandshakeTimeout, defaultHandshakeTimeout)
 	r.WriteTimeout = orDefault(r.WriteTimeout, defaultWriteTimeout)
 	return r

@@ -1,6 +1,7 @@
 package gotalk_test
 
 import (
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -53,5 +54,49 @@ func TestHandlersAtOnceByDefault(t *testing.T) {
 			result := <-results
 			require.False(t, result.IsError())
 		}
+	})
+}
+
+// Who sends more than it may is read later, and neither dropped nor refused. Others do not notice.
+func TestBytesPerSecond(t *testing.T) {
+	limits := *gotalk.DefaultLimits
+	limits.BytesPerSecond = 1000
+	inBubbles(t, echoHandlers, &limits, func(t *testing.T, s *testServer) {
+		p := s.peer()
+		sock := s.sock()
+		other := s.peer()
+		start := time.Now()
+		flood := func(m string, n int) time.Duration {
+			p.flood(m, n)
+			for range n {
+				p.hear()
+			}
+			return time.Since(start)
+		}
+		const size = 20 // bytes of a request
+		require.Zero(t, flood(request("aaaa", "echo", 0), 1000/size-1), "as much as may come in a second comes at once")
+		took := flood(request("bbbb", "none", 0), 10_000/size)
+		require.InDelta(t, 10, took.Seconds(), 1, "virtual")
+		before := time.Now()
+		other.echoes()
+		require.Equal(t, before, time.Now())
+
+		<-time.After(5 * time.Second)
+		start = time.Now()
+		p.say(request("cccc", "echo", 60_000), strings.Repeat("x", 60_000))
+		p.flood(request("dddd", "echo", 0), 1)
+		require.Len(t, p.answer("cccc"), 60_000)
+		require.Less(t, time.Since(start), time.Second, "what has begun is read whole")
+		require.Empty(t, p.answer("dddd"))
+		require.InDelta(t, 59, time.Since(start).Seconds(), 2, "longer than ReadTimeout")
+		p.echoes()
+
+		p.flood(request("eeee", "echo", 30_000)+strings.Repeat("x", 30_000), 2)
+		p.answer("eeee")
+		start = time.Now()
+		require.NoError(t, sock.Close())
+		for p.hear() != "end" { // the second answer may have been on its way
+		}
+		require.LessOrEqual(t, time.Since(start), time.Second, "nor does Close wait")
 	})
 }

@@ -44,6 +44,7 @@ type link struct {
 	r      msgReader
 	resume chan struct{} // wakes the loop when it does not read on for a while; made when it first does not
 	meta   requestMeta   // of the request that follows
+	rate   byteRate      // how fast the peer has sent
 	why    *Error        // what the peer has said of the protocol error that is to follow; nil if nothing
 	batch  batch
 

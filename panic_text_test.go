@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -37,12 +39,28 @@ func TestPanicsStayInTheProcess(t *testing.T) {
 	h.HandleBufferRequest("a code", func(*gotalk.Sock, string, []byte) ([]byte, error) {
 		panic(gotalk.NewError("aborted", secret))
 	})
-	h.Handle("json", func(in any) (any, error) { panic(secret) })
+	h.HandleBufferRequestLent("lent", func(*gotalk.Sock, string, []byte) ([]byte, error) { panic(secret) })
+	shapes := map[string]any{
+		"json":                     func(in any) (any, error) { panic(secret) },
+		"json of a Sock":           func(*gotalk.Sock) error { panic(secret) },
+		"json of Sock and name":    func(*gotalk.Sock, string, any) (any, error) { panic(secret) },
+		"json without a parameter": func() (any, error) { panic(secret) },
+		"json without a result":    func(any) error { panic(secret) },
+		"json with a context":      func(context.Context, any) (any, error) { panic(secret) },
+		"json with all":            func(context.Context, *gotalk.Sock, string, any) (any, error) { panic(secret) },
+	}
+	for op, shape := range shapes {
+		h.Handle(op, shape)
+	}
 	h.Handle("result", func() (panicsAsJSON, error) { return panicsAsJSON{}, nil })
 	h.Handle("parameter", func(panicsAsJSON) error { return nil })
 	h.Handle("error", func() error { return panicsAsJSON{} })
 	h.Handle("panic error", func() error { return wrapped("%s: %w", secret, panicError()) })
 	gotalk.HandleFunc(h, "typed", func(context.Context, *gotalk.Sock, any) (any, error) { panic(secret) })
+	gotalk.Op[any, any]{Name: "op"}.Handle(h, func(context.Context, *gotalk.Sock, any) (any, error) { panic(secret) })
+	gotalk.StreamOp[any, any]{Name: "stream op"}.Handle(h, func(context.Context, *gotalk.JSONStream[any, any]) error {
+		panic(secret)
+	})
 	h.HandleStreamRequest("stream request", func(*gotalk.Sock, string, chan []byte, io.WriteCloser) error { panic(secret) })
 	h.HandleStream("stream", func(context.Context, *gotalk.Stream) error { panic(secret) })
 	h.HandleStream("stream error", func(context.Context, *gotalk.Stream) error { return panicsAsJSON{} })
@@ -50,9 +68,13 @@ func TestPanicsStayInTheProcess(t *testing.T) {
 	h.HandleNotification("note", func(s *gotalk.Sock, _ string, in any) { panic(secret) })
 	h.HandleNotification("note parameter", func(s *gotalk.Sock, _ string, in panicsAsJSON) {})
 	h.HandleBufferNotification("buffer note", func(*gotalk.Sock, string, []byte) { panic(secret) })
+	h.HandleBufferNotificationContext("note with context", func(context.Context, *gotalk.Sock, string, []byte) { panic(secret) })
+	gotalk.HandleNotificationFunc(h, "typed note", func(context.Context, *gotalk.Sock, any) { panic(secret) })
 
 	fallback := gotalk.NewHandlers()
 	fallback.HandleBufferRequest("", func(*gotalk.Sock, string, []byte) ([]byte, error) { panic(secret) })
+	fallback.HandleStream("", func(context.Context, *gotalk.Stream) error { panic(secret) })
+	fallback.HandleBufferNotification("", func(*gotalk.Sock, string, []byte) { panic(secret) })
 	intercepted := gotalk.NewHandlers()
 	for _, op := range []string{"before", "after", "wrap", "handler"} {
 		intercepted.HandleBufferRequest(op, func(*gotalk.Sock, string, []byte) ([]byte, error) {
@@ -100,13 +122,17 @@ func TestPanicsStayInTheProcess(t *testing.T) {
 				switch name {
 				case "handlers":
 					requests = []string{
-						"buffer", "buffer with context", "an error's value", "a code", "json", "result", "parameter", "error",
-						"panic error", "typed",
+						"buffer", "buffer with context", "an error's value", "a code", "lent", "result", "parameter", "error",
+						"panic error", "typed", "op",
 					}
-					streams = []string{"stream request", "stream", "stream error", "stream panic error"}
-					notes = []string{"note", "note parameter", "buffer note"}
+					requests = slices.AppendSeq(requests, maps.Keys(shapes))
+					streams = []string{"stream request", "stream", "stream op", "stream error", "stream panic error"}
+					notes = []string{"note", "note parameter", "buffer note", "note with context", "typed note"}
 				case "fallback":
-					requests = []string{"anything"}
+					requests, notes = []string{"anything"}, []string{"anything"}
+					if hello == "" { // else this handler of requests gets it
+						streams = []string{"any stream"}
+					}
 				case "interceptors":
 					requests, notes = []string{"before", "after", "wrap", "handler"}, []string{"before", "after", "wrap", "handler"}
 					streams = []string{"stream before", "stream after", "stream wrap", "stream handler"}

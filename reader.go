@@ -30,6 +30,8 @@ type msgReader struct {
 	idleTimeout time.Duration // how long the peer may take to begin a message; 0 means for ever
 	timeout     time.Duration // how long it may take for the rest of it, or for each step of a large payload
 
+	total int64 // bytes that were read
+
 	large  bool // the last payload was
 	proven int  // bytes of the largest payload so far
 
@@ -121,6 +123,7 @@ func (r *msgReader) read(p []byte) (int, error) {
 	for range maxEmptyReads {
 		n, err := r.src.Read(p)
 		if n > 0 {
+			r.total += int64(n)
 			return n, nil // an error, if there was one, comes again
 		}
 		if err != nil {

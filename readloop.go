@@ -152,6 +152,9 @@ func (l *link) readMessages() error {
 			if !l.endBatch() {
 				return errTakenOver
 			}
+			if l.limits.BytesPerSecond > 0 {
+				l.slowDown()
+			}
 			if l.batch.serial >= serialCalls && l.batch.caller == nil {
 				if err = l.letCallersRead(); err != nil {
 					return err

@@ -19,20 +19,12 @@ func TestSecurityDocDefaults(t *testing.T) {
 	require.NoError(t, err)
 	said := map[string]string{}
 	row := regexp.MustCompile("(?m)^\\| `?([A-Za-z. ]+?)`? \\| ([^|]+) \\| [^|]+ \\|$")
-	for _, row := range row.FindAllStringSubmatch(string(doc), -1) {
+	table, _, _ := strings.Cut(string(doc), "makes a server hold")
+	for _, row := range row.FindAllStringSubmatch(table, -1) {
 		said[row[1]] = row[2]
 	}
 	delete(said, "limit")
 
-	size := func(n int) string {
-		switch {
-		case n >= 1<<20 && n%(1<<20) == 0:
-			return fmt.Sprint(n>>20, " MiB")
-		case n >= 1<<10 && n%(1<<10) == 0:
-			return fmt.Sprint(n>>10, " KiB")
-		}
-		return fmt.Sprint(n, " bytes")
-	}
 	want := map[string]string{}
 	for name, n := range gotalk.Bounds {
 		want[name] = size(n)
@@ -65,4 +57,28 @@ func TestSecurityDocDefaults(t *testing.T) {
 		}
 	}
 	require.Equal(t, want, said)
+}
+
+func size(n int) string {
+	switch {
+	case n >= 1<<20 && n%(1<<20) == 0:
+		return fmt.Sprint(n>>20, " MiB")
+	case n >= 1<<10 && n%(1<<10) == 0:
+		return fmt.Sprint(n>>10, " KiB")
+	}
+	return fmt.Sprint(n, " bytes")
+}
+
+// So is that of what a peer makes a server hold: TestBounds fails where it is more.
+func TestSecurityDocBounds(t *testing.T) {
+	doc, err := os.ReadFile("SECURITY.md")
+	require.NoError(t, err)
+	_, table, found := strings.Cut(string(doc), "makes a server hold")
+	require.True(t, found)
+	for _, a := range attacks() {
+		row := regexp.MustCompile(`(?m)^\| ` + regexp.QuoteMeta(a.name) + ` \| [0-9.]+ [kM]B \| ` + size(a.bound) + ` \|$`)
+		require.Regexp(t, row, table)
+		table = row.ReplaceAllString(table, "")
+	}
+	require.NotRegexp(t, `(?m)\d [kM]B \| \d+ [KM]iB \|$`, table, "attacks that nobody tries")
 }

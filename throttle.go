@@ -76,6 +76,34 @@ func (l *link) throttle() bool {
 	}
 }
 
+// byteRate knows how fast the peer has sent. Owned by the read loop.
+type byteRate struct {
+	seen int64         // bytes that were counted
+	even time.Duration // when the peer is within its rate again, by clock; 0 at first
+}
+
+// slowDown waits as long as the peer has sent more than it may, before more is read.
+func (l *link) slowDown() {
+	r, now := &l.rate, clock()
+	took := float64(l.r.total-r.seen) / float64(l.limits.BytesPerSecond) * float64(time.Second)
+	r.seen = l.r.total
+	if r.even == 0 || r.even < now {
+		r.even = now
+	}
+	r.even += time.Duration(took)
+	wait := r.even - now - time.Second // what may come at once
+	if wait <= 0 {
+		return
+	}
+	l.r.arm(0) // it is not the peer that is silent
+	t := time.NewTimer(wait)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-l.done.ch():
+	}
+}
+
 // hasRoom tells whether it can be seen at a glance that there is room.
 func (l *link) hasRoom() bool {
 	limit := int64(l.limits.MaxPendingBytes)

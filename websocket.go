@@ -47,7 +47,7 @@ type WebSocketServer struct {
 
 	// MaxConnections is how many connections there may be at once, and MaxConnectionsPerAddr how many from one address, as
 	// ClientAddr has it. One more is answered with 503 or 429. 0 means no limit. Until its request has come a connection is
-	// the http.Server's: set ReadHeaderTimeout there.
+	// the http.Server's: set ReadHeaderTimeout there, and MaxHeaderBytes, since a WebSocket keeps its request.
 	MaxConnections, MaxConnectionsPerAddr int
 
 	// ClientAddr returns the address that MaxConnectionsPerAddr counts a connection for; nil means the request's RemoteAddr.

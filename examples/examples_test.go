@@ -168,6 +168,21 @@ func TestEchoServersWithoutAddrCoexist(t *testing.T) {
 	second.stop(t, os.Interrupt)
 }
 
+// The peer for conformance passes, over both transports, and with nothing left out that it lacks.
+func TestConformPasses(t *testing.T) {
+	tool := build(t, "../cmd/gotalk")
+	s := start(t, build(t, "conform"), "-addr", "127.0.0.1:0", "-web", "127.0.0.1:0")
+	web := regexp.MustCompile(`ws://\S+`).FindString(s.said.String())
+	for _, addr := range []string{s.addr, web} {
+		stdout, stderr, err := run(t, tool, "conform", "-strict", "-quiet", "10ms", "-timeout", "30s",
+			"-run", "^(version|request|error-result|slow-request|call|stream|notification|hello|cancel|websocket-messages)$", addr)
+		require.NoError(t, err, "%s%s", stdout, stderr)
+		require.Contains(t, stdout, " 0 failed")
+	}
+	s.stop(t, os.Interrupt)
+	require.Equal(t, plain(promised(t, "conform")), plain(s.said.String()))
+}
+
 func TestIndexNamesEveryProgram(t *testing.T) {
 	index, err := os.ReadFile("README.md")
 	require.NoError(t, err)

@@ -32,7 +32,7 @@ func conformCommand(ctx context.Context, c *call) int {
 	c.flags.Var(operationFlag(o.Ops), "op", "`KEY=NAME`: the peer's name for an operation; may be given several times")
 	c.flags.StringVar(&o.Known, "known", "", "take deviations of this `peer` of old for no failures: "+conform.KnownPeers())
 	c.flags.StringVar(&o.Origin, "origin", "", "send this `Origin` to WebSocket servers instead of their own host")
-	c.flags.BoolVar(&o.Insecure, "insecure", false, "take any certificate of wss:// servers")
+	c.flags.BoolVar(&o.Insecure, "insecure", false, "take any certificate of tls:// and wss:// servers")
 	c.flags.BoolVar(&o.Strict, "strict", false, "fail where the peer lacks an operation")
 	only := c.flags.String("run", "", "run only checks whose names match this `regexp`")
 	asJSON := c.flags.Bool("json", false, "print a report for machines")
@@ -74,7 +74,7 @@ func conformCommand(ctx context.Context, c *call) int {
 func conformHelp() string {
 	var b strings.Builder
 	b.WriteString(`Checks the peer that listens at ADDR against PROTOCOL.md, section by section, over connections of its own.
-ADDR is HOST:PORT, unix:PATH, ws://… or wss://….
+ADDR is HOST:PORT, tls://HOST:PORT, unix:PATH, ws://… or wss://….
 
 The peer should offer these operations. Checks that need one which it lacks are skipped; echo alone says much.
 

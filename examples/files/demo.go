@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/gotalk-go/gotalk"
 )
@@ -40,7 +41,7 @@ func demo(ctx context.Context, addr string, out io.Writer, m *meter) error {
 		return err
 	}
 	ws := newServer(files, 1<<30).webSocketServer()
-	srv := &http.Server{Handler: newHandler(ws)}
+	srv := &http.Server{Handler: newHandler(ws), ReadHeaderTimeout: 10 * time.Second}
 	go srv.Serve(l) // ends at Close
 	defer srv.Close()
 	defer ws.Shutdown(ctx)

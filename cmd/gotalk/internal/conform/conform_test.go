@@ -1,6 +1,9 @@
 package conform_test
 
 import (
+	"crypto/tls"
+	"net"
+	"net/http/httptest"
 	"regexp"
 	"strings"
 	"testing"
@@ -21,11 +24,26 @@ func TestOursPasses(t *testing.T) {
 			serve(t, l, handlers(), nil)
 			return "unix:" + path
 		},
+		"tls": func(t *testing.T) string {
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			require.NoError(t, err)
+			return "tls://" + serve(t, tls.NewListener(l, certified(t)), handlers(), nil)
+		},
+		"wss": func(t *testing.T) string {
+			s := gotalk.NewWebSocketServer()
+			s.Handlers = handlers()
+			web := httptest.NewTLSServer(s)
+			t.Cleanup(web.Close)
+			return strings.Replace(web.URL, "https", "wss", 1) + "/gotalk/"
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			o := options(addr(t))
-			o.Strict = true
+			o.Strict, o.Insecure = true, true
+			if name != "tcp" && name != "websocket" { // which differ from them in what is below
+				o.Run = notCostly()
+			}
 			r := check(t, o)
 			require.Empty(t, ended(r, conform.Failed))
 			var skipped []string
@@ -40,6 +58,32 @@ func TestOursPasses(t *testing.T) {
 			}
 		})
 	}
+}
+
+// certified makes a configuration with a certificate that nobody trusts.
+func certified(t *testing.T) *tls.Config {
+	s := httptest.NewTLSServer(nil)
+	t.Cleanup(s.Close)
+	return &tls.Config{Certificates: s.TLS.Certificates}
+}
+
+// A certificate that is not trusted is no conversation to check.
+func TestCertificatesMatter(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	_, err = conform.Run(t.Context(), options("tls://"+serve(t, tls.NewListener(l, certified(t)), handlers(), nil)), nil)
+	require.ErrorContains(t, err, "certificate")
+}
+
+func notCostly() *regexp.Regexp {
+	var names []string
+	conform.EachCheck(func(_, name string) {
+		if !costly.MatchString(name) {
+			names = append(names, name)
+		}
+	})
+	return only(strings.Join(names, "|"))
 }
 
 // A peer that refuses what is too much is as good.

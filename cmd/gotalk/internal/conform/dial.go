@@ -20,14 +20,24 @@ type address struct {
 	tls           *tls.Config
 }
 
-// parseAddress understands host:port, unix:PATH, ws://… and wss://….
+const addressForms = "HOST:PORT, tls://HOST:PORT, unix:PATH, ws://… and wss://…"
+
+// parseAddress understands addressForms.
 func parseAddress(s string, insecure bool) (address, error) {
+	no := fmt.Errorf("%q is none of %s", s, addressForms)
 	switch {
+	case strings.HasPrefix(s, "tls://"):
+		s = s[len("tls://"):]
+		host, _, err := net.SplitHostPort(s)
+		if err != nil {
+			return address{}, no
+		}
+		return address{network: "tcp", host: s, tls: &tls.Config{ServerName: host, InsecureSkipVerify: insecure}}, nil
 	case strings.HasPrefix(s, "unix:"):
 		return address{network: "unix", host: s[len("unix:"):]}, nil
 	case !strings.Contains(s, "://"):
 		if _, _, err := net.SplitHostPort(s); err != nil {
-			return address{}, fmt.Errorf("%q is none of HOST:PORT, unix:PATH, ws://… and wss://…", s)
+			return address{}, no
 		}
 		return address{network: "tcp", host: s}, nil
 	}
@@ -37,7 +47,7 @@ func parseAddress(s string, insecure bool) (address, error) {
 	}
 	port := map[string]string{"ws": "80", "wss": "443"}[u.Scheme]
 	if port == "" || u.Host == "" {
-		return address{}, fmt.Errorf("%q is none of HOST:PORT, unix:PATH, ws://… and wss://…", s)
+		return address{}, no
 	}
 	if u.Port() != "" {
 		port = u.Port()

@@ -185,7 +185,8 @@ func (c *conn) call(payload string) (id, theirs string) {
 // wantStream reads parts of a streaming result until it has that many bytes.
 func (c *conn) wantStream(id, content string) {
 	for at := 0; at < len(content); {
-		want := "parts of a result, " + escape(part('S', id, content[at:]).String())
+		want := fmt.Sprintf("parts of a result, of which %d bytes are due: S%s… %s", len(content)-at, escape(id),
+			escape(content[at:min(len(content), at+shownStart)]))
 		m := c.next(want)
 		if !m.is("S", id) || m.payload == "" || !strings.HasPrefix(content[at:], m.payload) {
 			c.unexpected(want, m)

@@ -10,14 +10,14 @@ import (
 
 // Options say whom to check, and how.
 type Options struct {
-	Addr     string            // HOST:PORT, unix:PATH, ws://… or wss://…
+	Addr     string            // HOST:PORT, tls://HOST:PORT, unix:PATH, ws://… or wss://…
 	Ops      map[string]string // the peer's names for operations, where they are not those of Operations
 	Run      *regexp.Regexp    // which checks, by name; nil for all
 	Timeout  time.Duration     // for each check; 0 is 5 s
 	Quiet    time.Duration     // for how long nothing may come where nothing is due; 0 is 50 ms
 	Known    string            // the peer of old whose deviations are no failures, or ""
 	Origin   string            // of WebSockets; "" is the server's own host
-	Insecure bool              // take any certificate
+	Insecure bool              // take any certificate of tls:// and wss://
 	Strict   bool              // an operation that the peer lacks is a failure; an extension is not
 }
 
@@ -81,6 +81,14 @@ func (g *target) explore() {
 	g.offers["websocket"] = g.address.url != nil
 	g.lacks["websocket"] = "needs a WebSocket"
 	g.lacks["any"] = fmt.Sprintf("needs operation %s for any bytes", g.op("echo"))
+	patient := *g // as what is overlooked here would not be checked
+	patient.options.Timeout = max(3*g.options.Timeout, 3*time.Second)
+	if _, failed := patient.do(func(t *T) { t.connect() }); failed != nil {
+		for _, op := range []string{"echo", "any", "fail", "call", "wait", "stream"} {
+			g.offers[op] = true // as far as we know: nothing could be asked
+		}
+		return
+	}
 	refusal := unknownOperation(g, 'r', unknownName)
 	lacking := func(typ byte, op string) (bool, string) {
 		said := unknownOperation(g, typ, op)
@@ -98,8 +106,6 @@ func (g *target) explore() {
 		g.offers["stream"] = !lacks
 	}
 	g.offers["any"] = g.offers["echo"]
-	patient := *g // as what is overlooked here would not be checked
-	patient.options.Timeout *= 3
 	patient.do(func(t *T) {
 		c := t.connect()
 		c.send(request('r', "any!", t.op("echo"), "\x00\xff"))
