@@ -269,3 +269,10 @@ func (w *msgWriter) patience() time.Duration {
 	defer w.mu.Unlock()
 	return w.timeout
 }
+
+// progress returns how many bytes were ever written.
+func (w *msgWriter) progress() int64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.written
+}

@@ -34,7 +34,9 @@ type link struct {
 	greets    bool // this side says hello first
 	saidHello bool // this side has said hello. Set by the handshake, then owned by the read loop
 
-	crowd bool // so many requests wait that throttle must have a look. Owned by the read loop
+	// Owned by the read loop.
+	crowd  bool // so many requests wait that throttle must have a look
+	jammed bool // what is unsent does not hold up reading for now
 
 	// Set before Read, read-only after.
 	limits *Limits     // resolved

@@ -105,10 +105,7 @@ func newPlay(t *testing.T, b []byte) *play {
 	if x.small {
 		x.limits = &gotalk.Limits{
 			ReadTimeout: 30 * time.Second, BufferRequests: 5, StreamRequests: 2, MaxPayload: 4000, MaxHandlers: 3,
-			MaxPendingBytes: 4000,
-		}
-		if !x.both {
-			x.limits.MaxUnsentBytes = 2000
+			MaxPendingBytes: 4000, MaxUnsentBytes: 2000,
 		}
 	}
 	if !x.both && connects {

@@ -283,3 +283,35 @@ func TestServerShutdown(t *testing.T) {
 		})
 	}
 }
+func TestBothSidesGiveUp(t *testing.T) {
+	for _, plain := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			h := gotalk.NewHandlers()
+			h.HandleBufferRequest("large", func(*gotalk.Sock, string, []byte) ([]byte, error) {
+				time.Sleep(10 * time.Millisecond)
+				return make([]byte, 300_000), nil
+			})
+			s := serveInMemory(t, h, nil)
+			c := quietSock(h)
+			c.NoExtensions = plain
+			s.connect(c)
+			ends := []*gotalk.Sock{c, s.sock()}
+			time.Sleep(time.Second) // no hello is waited for any more
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Millisecond)
+			defer cancel()
+			for _, end := range ends {
+				for range 200 {
+					go end.BufferRequestContext(ctx, "large", nil)
+				}
+			}
+			time.Sleep(5 * time.Second)
+			for _, end := range ends {
+				require.Equal(t, gotalk.Stats{Connections: 1}, end.Stats())
+			}
+			time.Sleep(10 * time.Second)
+			for _, end := range ends {
+				require.False(t, end.IsClosed())
+			}
+		})
+	}
+}

@@ -18,6 +18,7 @@ func (l *link) throttle() bool {
 		feedLimit = max(limit, 2*streamWindow) // one that keeps to its window is never too much
 	}
 	var since time.Time
+	var jam jam
 	for {
 		requests := l.pendingBytes.Load() > limit
 		full := l.w.overfull()
@@ -29,13 +30,16 @@ func (l *link) throttle() bool {
 		l.crowd = len(l.queue.waiting) >= l.limits.MaxHandlers
 		// What is unsent holds up reading only where the peer has asked for it. What we send on our own account does not:
 		// the peer may do the same, and each would wait for the other to read.
-		requests = requests || full && (refusals || l.queue.running > 0 || l.running > 0)
+		held := full && (refusals || l.queue.running > 0 || l.running > 0)
 		// A call of ours may be what the handlers wait for, so its result must be read. That goes for a streaming one too,
 		// unless it is streams whose consumers are slow.
 		// A peer that keeps to windows can fill only those, of which there may be many: then streams that go on are worth
 		// more than one that nobody reads.
 		wait := (requests && len(l.calls) == 0 || streams && l.plainCalls == 0 && !windows) && !l.broken.Load()
+		held = held && len(l.calls) == 0
 		l.mu.Unlock()
+		l.jammed = full && (l.jammed || held && jam.lasts(l.w.progress()))
+		wait = wait || held && !l.jammed && !l.broken.Load()
 		switch {
 		case closed:
 			return false
@@ -65,12 +69,18 @@ func (l *link) throttle() bool {
 			since = time.Time{}
 			continue
 		}
-		t := time.NewTimer(stallTime / 3)
+		d := stallTime / 3
+		if held {
+			d = stuckTime
+		}
+		t := time.NewTimer(d)
 		select {
 		case <-l.resume:
 		case <-l.done.ch():
 		case <-t.C:
-			l.post(l.heartbeat(l.load())) // a peer that is gone is only noticed by writing to it
+			if !held { // else there is something to be written
+				l.post(l.heartbeat(l.load())) // a peer that is gone is only noticed by writing to it
+			}
 		}
 		t.Stop()
 	}
@@ -102,6 +112,22 @@ func (l *link) slowDown() {
 	case <-t.C:
 	case <-l.done.ch():
 	}
+}
+
+// jam says for how long nothing has been written while reading was held up because of that. The peer may be in the same
+// position, each side with results of calls that the other one has given up: then one of them has to read.
+type jam struct {
+	written int64
+	since   time.Duration // by clock; 0 before the first look
+}
+
+// lasts takes into account how much has been written by now, and tells whether that has not changed for long.
+func (j *jam) lasts(written int64) bool {
+	now := clock()
+	if j.since == 0 || j.written != written {
+		j.written, j.since = written, now
+	}
+	return now-j.since >= stuckTime
 }
 
 // hasRoom tells whether it can be seen at a glance that there is room.
