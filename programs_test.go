@@ -28,7 +28,7 @@ var (
 	programs    = flag.Int("programs", 300, "how many programs TestRandomPrograms runs")
 )
 
-const longestProgram = 300
+const longestProgram = 240 // bytes
 
 func TestRandomPrograms(t *testing.T) {
 	if *oneProgram != "" {
