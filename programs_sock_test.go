@@ -3,8 +3,10 @@ package gotalk_test
 import (
 	"bytes"
 	"context"
+	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing/synctest"
 	"time"
 
@@ -17,6 +19,9 @@ type sockEnd struct {
 	*play
 	sock  *gotalk.Sock
 	under sync.WaitGroup // what the program has begun
+
+	exchanges atomic.Int32 // of it, those that nothing cancels
+	lost      atomic.Int32 // and those that have failed
 
 	mu      sync.Mutex
 	cancels []context.CancelFunc
@@ -66,7 +71,7 @@ func (e *sockEnd) do() {
 	case what < 30:
 		e.pass()
 	case what == 30:
-		e.sock.SendHeartbeat(0.5, nil)
+		e.exchange()
 	default:
 		e.doRarely()
 	}
@@ -75,6 +80,8 @@ func (e *sockEnd) do() {
 // doRarely does what ends connections.
 func (e *sockEnd) doRarely() {
 	switch e.next(6) {
+	case 0:
+		e.sock.SendHeartbeat(0.5, nil)
 	case 1:
 		e.over = true
 		e.sock.Close()
@@ -212,6 +219,55 @@ func (e *sockEnd) open() {
 	})
 }
 
+// exchange sends more than a window's worth and takes all of it back. The program does not cancel it, so that it must come
+// to its end.
+func (e *sockEnd) exchange() {
+	if !e.both {
+		return
+	}
+	e.exchanges.Add(1)
+	e.under.Go(func() {
+		err := e.exchangeParts()
+		e.exchanges.Add(-1)
+		if err != nil {
+			e.lost.Add(1)
+		}
+	})
+}
+
+func (e *sockEnd) exchangeParts() error {
+	parts, size := 10, 70_000
+	if e.small {
+		size = 2000
+	}
+	st, err := e.sock.OpenStream(context.Background(), "copy")
+	if err != nil {
+		return err
+	}
+	defer st.Close()
+	e.under.Go(func() {
+		for i := range parts {
+			if st.Send(numbered(i, size)) != nil {
+				return
+			}
+		}
+		st.CloseSend()
+	})
+	for i := range parts {
+		b, err := st.Recv()
+		if err != nil {
+			return err
+		}
+		assert.True(e, bytes.Equal(numbered(i, size), b))
+	}
+	_, err = st.Recv()
+	assert.NotNil(e, err)
+	if err == io.EOF {
+		err = nil
+	}
+	return err
+}
+
 // stream does something with a stream, if there is one.
 func (e *sockEnd) stream(f func(st *sockStream)) {
 	e.mu.Lock()
@@ -341,7 +397,7 @@ func (e *sockEnd) again() {
 		}
 	}
 	synctest.Wait()
-	e.over = false
+	e.over, e.anew = false, true
 	e.offended.Store(false)
 	if e.theirs == nil {
 		for _, other := range e.ours {

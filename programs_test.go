@@ -89,6 +89,7 @@ type play struct {
 	theirs   *wireEnd   // the program's own end of the connection in use; nil if x.both are ours
 
 	over     bool        // one end has done what ends connections
+	anew     bool        // there was another connection before
 	offended atomic.Bool // the program's own end may have said what ends connections
 }
 
@@ -222,6 +223,10 @@ func (x *play) check() {
 	for _, e := range x.ours {
 		assert.False(x, e.sock.IsClosed(), "closed without a reason")
 		assert.Equal(x, gotalk.Stats{Connections: 1}, e.sock.Stats())
+		assert.Zero(x, e.exchanges.Load(), "exchanges that stand still")
+		if !x.plain && !x.small && !x.anew {
+			assert.Zero(x, e.lost.Load(), "exchanges that have failed")
+		}
 		x.nothingHeld(e)
 	}
 	if x.theirs != nil {
