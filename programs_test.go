@@ -108,6 +108,12 @@ func newPlay(t *testing.T, b []byte) *play {
 			ReadTimeout: 30 * time.Second, BufferRequests: 5, StreamRequests: 2, MaxPayload: 4000, MaxHandlers: 3,
 			MaxPendingBytes: 4000, MaxUnsentBytes: 2000,
 		}
+		if !x.both {
+			x.limits.MaxPayload = 2500 // see size
+		}
+		if x.slow {
+			x.limits.MaxUnsentBytes = 0
+		}
 	}
 	if !x.both && connects {
 		c := quietSock(x.handlers)

@@ -315,3 +315,26 @@ func TestBothSidesGiveUp(t *testing.T) {
 		})
 	}
 }
+
+// Notifications are read even where there is no room for them, as long as a call's result may come behind them, but only up to
+// twice the bound and one more: then the connection ends.
+func TestTooManyNotificationsDuringCall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log, gate := logged(t), make(chan struct{})
+		h := echoHandlers()
+		h.HandleBufferNotification("held", func(*gotalk.Sock, string, []byte) { <-gate })
+		s := serveInMemory(t, h, &gotalk.Limits{MaxPendingBytes: 10_000, MaxPayload: 1000})
+		p := s.peer()
+		made := calls(context.Background(), s.sock(), "op", nil)
+		p.hearsAll(request(id0, "op", 0))
+		heard, n := inBackground(p.hear), 0
+		for ; p.trySay(notification("held", zeros(900))) == nil && n < 100; n++ {
+			synctest.Wait()
+		}
+		close(gate)
+		require.InDelta(t, 22, n, 2)
+		require.Equal(t, "f00000000", await(t, heard))
+		require.ErrorIs(t, (await(t, made)).err, gotalk.ErrAbnormal)
+		require.Contains(t, log(), "too many notifications wait")
+	})
+}
