@@ -123,6 +123,7 @@ func frameSeeds() (seeds [][]byte) {
 	part(data(true, 2, hi), data(true, 9, long[:125]), data(true, 8, nil), data(true, 2, hi))
 	part(data(true, 2, hi), data(true, 8, []byte("\x03\xec")), data(true, 2, hi))
 	part(data(true, 2, hi), data(true, 8, []byte("\x03")))
+	part(data(true, 2, hi), data(true, 8, []byte("\x03\xe8\xff")), data(true, 2, hi))
 	part(data(true, 2, hi), data(true, 3, hi))
 	part(data(true, 2, hi), data(true, 0, hi))
 	part(data(false, 2, hi), data(true, 2, hi))
