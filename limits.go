@@ -51,9 +51,9 @@ type Limits struct {
 	MaxPendingBytes int
 
 	// MaxUnsentBytes is how many bytes may wait to be written before calls and replies wait for room, and the peer's
-	// requests are no longer read; if nothing at all is taken for a second they are, up to their own bounds, as the peer may
-	// wait likewise. NotifyPrepared and Broadcast do not wait: then the peer misses what they send. 0 means 1 MiB. One message
-	// always fits.
+	// requests are no longer read; if nothing at all is taken for a second a few more are (four times as many bytes), as the
+	// peer may wait likewise. NotifyPrepared and Broadcast do not wait: then the peer misses what they send. 0 means 1 MiB.
+	// One message always fits.
 	MaxUnsentBytes int
 
 	// BytesPerSecond is how much the peer may send in the course of time, of whatever kind, beside as much again at once after

@@ -35,8 +35,8 @@ type link struct {
 	saidHello bool // this side has said hello. Set by the handshake, then owned by the read loop
 
 	// Owned by the read loop.
-	crowd  bool // so many requests wait that throttle must have a look
-	jammed bool // what is unsent does not hold up reading for now
+	crowd  bool  // so many requests wait that throttle must have a look
+	jammed int64 // what is unsent does not hold up reading until pendingBytes is over that; 0 if it does at once
 
 	// Set before Read, read-only after.
 	limits *Limits     // resolved

@@ -338,3 +338,27 @@ func TestTooManyNotificationsDuringCall(t *testing.T) {
 		require.Contains(t, log(), "too many notifications wait")
 	})
 }
+
+// Who reads nothing at all makes this side read on, but not for long.
+func TestReadingOnIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := gotalk.NewHandlers()
+		h.HandleBufferRequest("echo", func(_ *gotalk.Sock, _ string, b []byte) ([]byte, error) { return b, nil })
+		s := serveInMemory(t, h, &gotalk.Limits{MaxUnsentBytes: 10_000})
+		p := s.peer()
+		sock := s.sock()
+		said := inBackground(func() (err error) {
+			for m := request("aaaa", "echo", 1000) + zeros(1000); err == nil; err = p.trySay(m) {
+			}
+			return err
+		})
+		time.Sleep(500 * time.Millisecond)
+		before := sock.Stats().PendingBytes
+		time.Sleep(10 * time.Second)
+		after := sock.Stats().PendingBytes
+		require.Greater(t, after, before)
+		require.LessOrEqual(t, after, before+40_000+2000)
+		p.w.nc.Close()
+		require.Error(t, await(t, said))
+	})
+}

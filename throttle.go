@@ -38,8 +38,13 @@ func (l *link) throttle() bool {
 		wait := (requests && len(l.calls) == 0 || streams && l.plainCalls == 0 && !windows) && !l.broken.Load()
 		held = held && len(l.calls) == 0
 		l.mu.Unlock()
-		l.jammed = full && (l.jammed || held && jam.lasts(l.w.progress()))
-		wait = wait || held && !l.jammed && !l.broken.Load()
+		pending := l.pendingBytes.Load()
+		if !full {
+			l.jammed = 0
+		} else if held && l.jammed == 0 && jam.lasts(l.w.progress()) {
+			l.jammed = pending + jamRoom*int64(l.limits.MaxUnsentBytes)
+		}
+		wait = wait || held && (l.jammed == 0 || pending > l.jammed) && !l.broken.Load()
 		switch {
 		case closed:
 			return false
@@ -113,6 +118,9 @@ func (l *link) slowDown() {
 	case <-l.done.ch():
 	}
 }
+
+// jamRoom is how many times MaxUnsentBytes the requests may take that come in front of what has to be read in a jam.
+const jamRoom = 4
 
 // jam says for how long nothing has been written while reading was held up because of that. The peer may be in the same
 // position, each side with results of calls that the other one has given up: then one of them has to read.
