@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strings"
 	"time"
 )
 
@@ -111,11 +112,15 @@ func understands(early []byte) bool {
 	return err == nil && peer.errors
 }
 
+// mostWhy is how many bytes a peer is told about a refusal. As JSON they may be six times as many, and the peer is to have all
+// of them with the first that it reads.
+const mostWhy = minReadBuffer / 8
+
 // whyMessage makes the message that says why the protocol error behind it ends the connection.
 func whyMessage(why *Error) *message {
 	text := why.Message
-	if len(text) > maxExtensionSize/8 { // as JSON it may take six times that
-		text = text[:maxExtensionSize/8]
+	if len(text) > mostWhy {
+		text = strings.ToValidUTF8(text[:mostWhy], "")
 	}
 	payload, _ := json.Marshal(wireError{Code: why.Code, Message: text}) // of strings: cannot fail
 	return &message{t: MsgTypeNotification, name: errorName, payload: payload}

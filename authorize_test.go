@@ -59,6 +59,12 @@ func TestAuthorizeRefuses(t *testing.T) {
 			func(*gotalk.Sock) error { return gotalk.NewError(gotalk.CodeUnauthenticated, "who are you?") },
 			gotalk.CodeUnauthenticated, "who are you?", "",
 		},
+		"with more text than there is room for": {
+			func(*gotalk.Sock) error {
+				return gotalk.NewError(gotalk.CodeUnauthenticated, strings.Repeat("x", 255) + "é and more")
+			},
+			gotalk.CodeUnauthenticated, strings.Repeat("x", 255), "",
+		},
 		"wrapped": {
 			func(*gotalk.Sock) error {
 				return fmt.Errorf("%s: %w", internal, gotalk.NewError(gotalk.CodePermissionDenied, "not you"))

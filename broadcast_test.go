@@ -365,19 +365,26 @@ func TestPreparedNotification(t *testing.T) {
 	require.Equal(t, int64(4), seen[0].BytesOut)
 }
 
-// A Client sends where it is connected, and does not wait until it is.
+// A Client sends where it is connected, and does not wait until it is. Over a WebSocket each of its frames has a mask of its own.
 func TestNotifyPreparedOfClient(t *testing.T) {
 	heard := make(chan string, 1)
 	h := echoHandlers()
 	h.HandleBufferNotification("news", func(_ *gotalk.Sock, _ string, b []byte) { heard <- string(b) })
-	s := serveTCP(t, h, nil)
-	c := gotalk.NewClient("tcp://" + s.addr)
-	p := prepared(t, "news", "x")
-	require.ErrorIs(t, c.Sock.NotifyPrepared(p), gotalk.ErrSockClosed)
-	require.NoError(t, c.Start())
-	defer c.Close()
-	_, err := c.BufferRequest("echo", nil)
-	require.NoError(t, err)
-	require.NoError(t, c.Sock.NotifyPrepared(p))
-	require.Equal(t, "x", await(t, heard))
+	eachServer(t, h, nil, func(t *testing.T, s *testServer) {
+		url := "tcp://" + s.addr
+		if s.ws {
+			url = "ws://" + s.addr + "/"
+		}
+		c := gotalk.NewClient(url)
+		p := prepared(t, "news", "x")
+		require.ErrorIs(t, c.Sock.NotifyPrepared(p), gotalk.ErrSockClosed)
+		require.NoError(t, c.Start())
+		defer c.Close()
+		_, err := c.BufferRequest("echo", nil)
+		require.NoError(t, err)
+		for range 3 {
+			require.NoError(t, c.Sock.NotifyPrepared(p))
+			require.Equal(t, "x", await(t, heard))
+		}
+	})
 }

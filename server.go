@@ -41,8 +41,8 @@ type Server struct {
 	// Authorize decides who may connect, if it is not nil. It is called when the peer has sent its version, so that
 	// Sock.TLS has its certificate, and before anything is sent to it or served: see the package comment. What Authorize
 	// finds out it leaves in the Sock's UserData. The peer's Connect fails with an *Error that it returns, or one in what it
-	// returns; of any other error, which is logged, the peer is only told that it may not connect. Authorize must not call
-	// the peer. It takes as long as it likes, and is called concurrently.
+	// returns, whose message should be short: 256 bytes are sent. Of any other error, which is logged, the peer is only told
+	// that it may not connect. Authorize must not call the peer. It takes as long as it likes, and is called concurrently.
 	Authorize func(s *Sock) error
 
 	closed   atomic.Bool
