@@ -1,6 +1,7 @@
 package gotalk
 
 import (
+	"bytes"
 	"context"
 	"slices"
 	"time"
@@ -75,7 +76,7 @@ func (l *link) complete(p *partial) {
 	}
 	l.split.bytes.Add(-p.held)
 	r := p.servedRequest
-	if r.payload = slices.Clip(p.payload); r.payload == nil {
+	if r.payload = snug(p.payload); r.payload == nil {
 		r.payload = []byte{}
 	}
 	if r.call != nil {
@@ -138,18 +139,22 @@ func (l *link) onResultPart(h *header, c *call, into []byte) (payload []byte, wh
 		a = &assembly{b: into[:0]}
 		c.parts = a
 	}
+	share := l.limits.MaxPendingBytes / max(l.plainCalls, 1) // that each call may have of what is not there yet
 	l.mu.Unlock()
 	total := uint64(len(a.b)) + uint64(h.size)
 	switch {
 	case h.size == 0:
 		l.split.lastResult = len(a.b)
-		return slices.Clip(a.b), true, nil
+		if cap(a.b) == cap(into) { // it is in the caller's memory
+			return slices.Clip(a.b), true, nil
+		}
+		return snug(a.b), true, nil
 	case total > uint64(l.limits.MaxPayload):
 		l.postCancel(h.id)
 		l.giveUp(h.id, c, tooLarge("result", uint32(min(total, maxSize)), l.limits.MaxPayload), false)
 		return nil, false, l.r.skip(h.size)
 	}
-	expect := l.split.lastResult // most likely this one is of the same kind
+	expect := min(l.split.lastResult, max(4*int(total)+payloadStep, share)) // most likely this one is of the same kind
 	if total > uint64(expect) {
 		expect = 2 * len(a.b)
 	}
@@ -170,4 +175,13 @@ func (l *link) postCredit(dir MsgType, id msgID, n uint32) {
 	}
 	payload := append(make([]byte, 0, creditSize), byte(dir), id[0], id[1], id[2], id[3])
 	l.post(&message{t: MsgTypeNotification, name: creditName, payload: appendHex8(payload, n)})
+}
+
+// snug returns b in memory that is not much more than it needs: memory was taken for what was expected, and only what has come
+// is counted.
+func snug(b []byte) []byte {
+	if cap(b) > 2*len(b)+payloadStep {
+		b = bytes.Clone(b)
+	}
+	return slices.Clip(b)
 }

@@ -513,3 +513,56 @@ func TestHelloWithMalformedSplit(t *testing.T) {
 		})
 	}
 }
+
+// What a peer has sent before earns it memory for what is to come, but not for what it never sends.
+func TestClaimsEarnNoMemory(t *testing.T) {
+	const large, n = 16 << 20, 100
+	many := func(f func(id string) string) (all []string) {
+		for i := range n {
+			all = append(all, f(string([]byte{byte(i + 1), 0, 0, 0})))
+		}
+		return all
+	}
+	h := splitHandlers()
+	h.HandleBufferRequest("held", func(_ *gotalk.Sock, _ string, b []byte) ([]byte, error) {
+		<-time.After(time.Second)
+		return fmt.Append(nil, cap(b) < 128<<10), nil
+	})
+	joining(t, h, nil, splits, func(t *testing.T, _ *testServer, p *peer) {
+		p.say(request("aaaa", "size", large) + zeros(large))
+		p.hears("Raaaa0000000fsingle 16777216")
+		before := liveMemory()
+		p.say(many(func(id string) string {
+			return sizeOf(id, large) + begin(id, "held", 1) + "x" + part("p", id, 0)
+		})...)
+		synctest.Wait()
+		require.Less(t, liveMemory()-before, int64(2*large))
+		for range n {
+			require.Contains(t, p.hear(), "true")
+		}
+	})
+	calling(t, splits, func(t *testing.T, c *gotalk.Sock, p *peer) {
+		made := calls(context.Background(), c, "op", nil)
+		p.hearsAll(request(id0, "op", 0))
+		p.say(inParts("S", "S", id0, make([]byte, large), 1<<20)...)
+		require.Len(t, await(t, made).b, large)
+
+		var pending []<-chan reply
+		for range n {
+			pending = append(pending, calls(context.Background(), c, "op", nil))
+		}
+		for range n {
+			p.hear()
+		}
+		before := liveMemory()
+		p.say(many(func(id string) string { return part("S", id, 1) + "x" })...)
+		synctest.Wait()
+		require.Less(t, liveMemory()-before, int64(3*large))
+		p.say(many(func(id string) string { return part("S", id, 0) })...)
+		for _, made := range pending {
+			r := await(t, made)
+			require.Equal(t, "x", string(r.b))
+			require.Less(t, cap(r.b), 128<<10, "what callers keep is not more than it seems")
+		}
+	})
+}

@@ -183,6 +183,8 @@ func (l *link) growLocked() (refused []servedRequest) {
 			}
 			return refused
 		}
+	} else {
+		q.since = 0
 	}
 	q.short = q.running < q.allowed
 	if q.short || q.allowed == l.limits.MaxHandlers {

@@ -93,14 +93,17 @@ func (l *link) readOn() {
 		return
 	}
 	l.endNotes()
-	err = l.readOver(err)
-	l.mu.Lock()
-	l.readErr = err
-	if l.readEnd != nil {
-		close(l.readEnd)
-	}
-	l.mu.Unlock()
-	l.leaveServer()
+	end := io.EOF // if the CloseHandler ends this goroutine
+	defer func() {
+		l.mu.Lock()
+		l.readErr = end
+		if l.readEnd != nil {
+			close(l.readEnd)
+		}
+		l.mu.Unlock()
+		l.leaveServer()
+	}()
+	end = l.readOver(err)
 }
 
 // readOver closes the link when reading has ended with err, and returns what Sock.Read returns.

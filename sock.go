@@ -160,7 +160,8 @@ func (s *Sock) adopt(l *link) {
 }
 
 // Handshake sends this side's protocol version and reads the peer's, which may take 10 s or what Limits.HandshakeTimeout
-// says that Connect or a server was given. If it fails the connection is closed.
+// says that Connect or a server was given. If it fails the connection is closed. Calls must wait until it has returned: the
+// peer takes nothing before the version.
 func (s *Sock) Handshake() error {
 	l, err := s.open()
 	if err != nil {
@@ -225,8 +226,12 @@ func (s *Sock) connect(ctx context.Context, l *link, limits *Limits) error {
 	}
 	l.setLimits(limits)
 	l.greets = true
+	greeted := l.greet() // before calls can be made
 	s.adopt(l)
-	if err := l.handshake(ctx); err != nil {
+	if greeted != nil {
+		return l.failed(greeted)
+	}
+	if err := l.hear(ctx, false); err != nil {
 		return err
 	}
 	if l.r.refuses() {

@@ -69,7 +69,7 @@ func (l *link) sendRequest(ctx context.Context, c *call, m *message) (err error)
 	if err == nil {
 		err = l.causeOf() // unless an answer has come before the peer had all of it, which it does not want any more
 	}
-	if err != nil && m.queued && sized {
+	if err != nil && m.queued && sized && (m.after == nil || !m.after.queued) {
 		l.postCancel(m.id)
 		m.queued = false
 	}
