@@ -61,7 +61,7 @@ func TestAuthorizeRefuses(t *testing.T) {
 		},
 		"with more text than there is room for": {
 			func(*gotalk.Sock) error {
-				return gotalk.NewError(gotalk.CodeUnauthenticated, strings.Repeat("x", 255) + "é and more")
+				return gotalk.NewError(gotalk.CodeUnauthenticated, strings.Repeat("x", 255)+"é and more")
 			},
 			gotalk.CodeUnauthenticated, strings.Repeat("x", 255), "",
 		},
