@@ -17,8 +17,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A server that is killed and started again, ten times while 200 calls are made every second: no call fails, and none takes longer
-// than the back-off and the restart.
+// A server that is killed and started again, ten times while 200 calls are made every second: no call fails, and none takes
+// longer than the back-off and the restart.
 func TestClientSurvivesRestarts(t *testing.T) {
 	const (
 		restarts = 10

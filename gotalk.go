@@ -118,11 +118,11 @@
 // # Public servers
 //
 // A server on the internet bounds its connections, in all and per address ([Server].MaxConnections and
-// MaxConnectionsPerAddr; [WebSocketServer] has the same), which nothing does unless told to. Connections that do not get done
-// with their handshake are counted and end in time ([Limits].HandshakeTimeout, in which TLS has its part). What comes before
-// the request of a WebSocket is up to the http.Server: set its ReadHeaderTimeout and
-// MaxHeaderBytes. [LimitRate] bounds how many calls each connection may make in the course of time, with
-// [RateLimit].EachSock, and all of them together without; [Limits].BytesPerSecond bounds what they send.
+// MaxConnectionsPerAddr; [WebSocketServer] has the same), which nothing does unless told to. Connections that do not get
+// done with their handshake are counted and end in time ([Limits].HandshakeTimeout, in which TLS has its part). What comes
+// before the request of a WebSocket is up to the http.Server: set its ReadHeaderTimeout and MaxHeaderBytes. [LimitRate]
+// bounds how many calls each connection may make in the course of time, with [RateLimit].EachSock, and all of them together
+// without; [Limits].BytesPerSecond bounds what they send.
 //
 // [Server].Authorize says who may connect, by address or by [Sock.TLS]'s certificate, and [WebSocketServer].Authorize by the
 // HTTP request. Who may call what is for an interceptor to decide, by what Authorize has left in [Sock].UserData: see

@@ -109,9 +109,9 @@ func (h *Handlers) NewSubHandlers() *Handlers {
 //	func(*Sock, param) (result, error)
 //	func(*Sock, op string, param) (result, error)
 //
-// or one of them with a context.Context before all else (see BufferReqContextHandler), where param and result are any types that encoding/json handles, op any string type, error any interface type that
-// implements error, and *Sock may be a pointer to a type of your own that is declared as Sock is (type Conn
-// gotalk.Sock). Anything else panics, and says why. For example:
+// or one of them with a context.Context before all else (see BufferReqContextHandler), where param and result are any types
+// that encoding/json handles, op any string type, error any interface type that implements error, and *Sock may be a pointer
+// to a type of your own that is declared as Sock is (type Conn gotalk.Sock). Anything else panics, and says why. For example:
 //
 //	h.Handle("add", func(p struct{ A, B int }) (int, error) {
 //		return p.A + p.B, nil

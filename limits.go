@@ -36,11 +36,11 @@ type Limits struct {
 	MaxPayload uint32
 
 	// MaxHandlers is how many single requests are handled at the same time, 4096 when 0. As many again may wait for
-	// their turn, and more if some can be cancelled by their caller. Past that the connection is not read on until one ends, which the peer takes without noticing, but for
-	// one case: while a call to the peer is under way on this Sock its answer must be read, so then new requests are
-	// refused with a retry result, and so are those that wait while all handlers make no progress for a second. A Sock
-	// begins with a few handlers and starts more within milliseconds while requests wait, the sooner the smaller the
-	// operation's results have been: what a peer does not read waits in memory.
+	// their turn, and more if some can be cancelled by their caller. Past that the connection is not read on until one
+	// ends, which the peer takes without noticing, but for one case: while a call to the peer is under way on this Sock
+	// its answer must be read, so then new requests are refused with a retry result, and so are those that wait while all
+	// handlers make no progress for a second. A Sock begins with a few handlers and starts more within milliseconds while
+	// requests wait, the sooner the smaller the operation's results have been: what a peer does not read waits in memory.
 	MaxHandlers int
 
 	// MaxPendingBytes bounds the memory of requests, notifications and stream parts that were received and not yet

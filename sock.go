@@ -310,9 +310,10 @@ func (s *Sock) CloseError(code int32) error {
 }
 
 // Shutdown ends the connection gracefully: new requests of the peer are refused, those under way are answered, then the
-// connection is closed, by a peer that understands goaway or else by this side, at the latest after timeout. It returns at once, and from then on calls of this side fail with
-// ErrSockClosed. wg, on which the caller has called Add(1), is told when the connection is closed, also when it was
-// before; nil is fine. It returns ErrSockClosed if Shutdown was called before or there is no open connection.
+// connection is closed, by a peer that understands goaway or else by this side, at the latest after timeout. It returns at
+// once, and from then on calls of this side fail with ErrSockClosed. wg, on which the caller has called Add(1), is told when
+// the connection is closed, also when it was before; nil is fine. It returns ErrSockClosed if Shutdown was called before or
+// there is no open connection.
 func (s *Sock) Shutdown(wg *sync.WaitGroup, timeout time.Duration) error {
 	l, err := s.open()
 	if err == nil {

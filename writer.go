@@ -85,7 +85,8 @@ type msgWriter struct {
 
 // send writes a message. It waits while too much is unsent, and while a large payload is written from m's slice. When
 // ctx can end, so that send must be able to return at any time, it neither lends the slice nor writes by itself, and a
-// notification, which nobody waits for, leaves the writing to another goroutine too. When send returns, the payload is the caller's again; an error of a write that is still to come ends the connection.
+// notification, which nobody waits for, leaves the writing to another goroutine too. When send returns, the payload is the
+// caller's again; an error of a write that is still to come ends the connection.
 func (w *msgWriter) send(ctx context.Context, m *message) error {
 	if uint64(len(m.payload)) > maxSize {
 		return oversize(len(m.payload))

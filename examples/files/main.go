@@ -63,7 +63,7 @@ func run(ctx context.Context, args []string, out io.Writer, errs *os.File) error
 	case "":
 		flags.StringVar(&addr, "addr", "localhost:1234", "where to listen; port 0 takes one that is free")
 		flags.StringVar(&dir, "dir", "", "what to serve (default a new temporary directory)")
-		flags.Func("max", "how large an uploaded `size` may be, such as 500M (default 10G)", func(text string) (err error) {
+		flags.Func("max", "the largest `size` of an uploaded file, such as 500M (default 10G)", func(text string) (err error) {
 			size, err = parseSize(text)
 			return err
 		})
