@@ -2,8 +2,10 @@ package gotalk_test
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -285,4 +287,66 @@ func TestShutdownTellsWaitGroup(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A CloseHandler may end its goroutine, as a failing test does.
+func TestGoexitInCloseHandler(t *testing.T) {
+	s := serveTCP(t, nil, nil)
+	s.tcp.MaxConnections = 1
+	s.tcp.AcceptHandler = func(s *gotalk.Sock) { s.CloseHandler = func(*gotalk.Sock, int) { runtime.Goexit() } }
+	for range 3 {
+		settled(s, func() bool { // the place of the one before is free
+			c := gotalk.NewSock(echoHandlers())
+			defer c.Close()
+			return c.Connect("tcp", s.addr, nil) == nil
+		})
+	}
+	a, b := net.Pipe()
+	c := gotalk.NewSock(nil)
+	c.CloseHandler = func(*gotalk.Sock, int) { runtime.Goexit() }
+	c.Adopt(a)
+	read := make(chan struct{})
+	go func() {
+		defer close(read)
+		c.Read(nil)
+	}()
+	b.Close()
+	await(t, read)
+}
+
+// A Sock that connects again while it is used sends nothing before its version.
+func TestConnectAgainWhileInUse(t *testing.T) {
+	s := serveTCP(t, echoHandlers(), nil)
+	c := gotalk.NewSock(nil)
+	defer c.Close()
+	require.NoError(t, c.Connect("tcp", s.addr, nil))
+	c.CloseHandler = func(s *gotalk.Sock, _ int) { s.BufferNotify("of the old connection's end", nil) }
+	for range 20 {
+		require.NoError(t, c.Connect("tcp", s.addr, nil))
+		_, err := c.BufferRequest("echo", nil)
+		require.NoError(t, err)
+	}
+	c.CloseHandler = nil
+
+	over, used := make(chan struct{}), make(chan error, 1)
+	go func() {
+		for {
+			_, err := c.BufferRequest("echo", nil)
+			if errors.Is(err, gotalk.ErrUnsupported) {
+				used <- err
+				return
+			}
+			select {
+			case <-over:
+				used <- nil
+				return
+			default:
+			}
+		}
+	}()
+	for range 100 {
+		require.NoError(t, c.Connect("tcp", s.addr, nil))
+	}
+	close(over)
+	require.NoError(t, await(t, used))
 }

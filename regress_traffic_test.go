@@ -3,6 +3,7 @@ package gotalk_test
 import (
 	"context"
 	"fmt"
+	"net"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -360,5 +361,39 @@ func TestReadingOnIsBounded(t *testing.T) {
 		require.LessOrEqual(t, after, before+40_000+2000)
 		p.w.nc.Close()
 		require.Error(t, await(t, said))
+	})
+}
+
+// Requests that wait were refused when calls of ours had been pending at two moments far apart, as if it had been all the time.
+func TestShortCallsAreNoLongOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := echoHandlers()
+		h.HandleBufferRequest("slow", func(*gotalk.Sock, string, []byte) ([]byte, error) {
+			<-time.After(5 * time.Second)
+			return nil, nil
+		})
+		peers := echoHandlers()
+		peers.HandleBufferRequest("quick", func(*gotalk.Sock, string, []byte) ([]byte, error) {
+			<-time.After(30 * time.Millisecond)
+			return nil, nil
+		})
+		ca, cb := net.Pipe()
+		a, b := quietSock(h), quietSock(peers)
+		a.Adopt(ca)
+		b.Adopt(cb)
+		b.AutoRetryRequests = false
+		go a.Read(&gotalk.Limits{MaxHandlers: 1})
+		go b.Read(nil)
+		slow := []<-chan reply{calls(t.Context(), b, "slow", nil), calls(t.Context(), b, "slow", nil)}
+		for range 4 {
+			<-time.After(1100 * time.Millisecond)
+			_, err := a.BufferRequest("quick", nil)
+			require.NoError(t, err)
+		}
+		for _, made := range slow {
+			require.NoError(t, await(t, made).err)
+		}
+		a.Close()
+		b.Close()
 	})
 }

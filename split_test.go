@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -513,4 +515,45 @@ func TestLargeCallsAreCancelledAtAnyTime(t *testing.T) {
 	for _, end := range []*gotalk.Sock{c, served} {
 		require.Eventually(t, func() bool { return end.Stats() == gotalk.Stats{Connections: 1} }, patience, time.Millisecond)
 	}
+}
+
+// endsBroken is a connection that delivers the end of a split request and fails then.
+type endsBroken struct{ net.Conn }
+
+func (c endsBroken) Write(b []byte) (int, error) {
+	n, err := c.Conn.Write(b)
+	if len(b) >= 13 && string(b[len(b)-13:len(b)-12]) == "p" && string(b[len(b)-8:]) == "00000000" {
+		return 0, io.ErrClosedPipe
+	}
+	return n, err
+}
+
+// A split request whose end may have been delivered may have run, so a Client does not make it again.
+func TestSplitRequestRunsOnce(t *testing.T) {
+	var runs, dials atomic.Int32
+	started := make(chan struct{}, 2)
+	h := echoHandlers()
+	h.HandleBufferRequestContext("op", func(ctx context.Context, _ *gotalk.Sock, _ string, _ []byte) ([]byte, error) {
+		runs.Add(1)
+		started <- struct{}{}
+		<-ctx.Done()
+		return nil, ctx.Err()
+	})
+	s := serveTCP(t, h, nil)
+	c := gotalk.NewClient("tcp://" + s.addr)
+	c.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		nc, err := new(net.Dialer).DialContext(ctx, network, addr)
+		if dials.Add(1) == 1 && err == nil {
+			return endsBroken{nc}, nil
+		}
+		return nc, err
+	}
+	require.NoError(t, c.Start())
+	defer c.Close()
+	_, err := c.BufferRequest("echo", nil)
+	require.NoError(t, err)
+	made := calls(context.Background(), c.Sock, "op", make([]byte, 300<<10))
+	await(t, started)
+	require.Error(t, await(t, made).err)
+	require.EqualValues(t, 1, runs.Load())
 }
