@@ -167,7 +167,7 @@ func TestCloseFrameIsAnswered(t *testing.T) {
 
 // Nothing follows the close frame, however much is being sent: browsers take that for an error.
 func TestNothingIsSentBehindTheCloseFrame(t *testing.T) {
-	s := serveWebSocket(t, echoHandlers(), nil)
+	s := serveWebSocket(t, echoHandlers(), &gotalk.Limits{MaxUnsentBytes: 16 << 10}) // which is written soon on any machine
 	for range 20 {
 		p := s.peer()
 		sock := s.sock()
