@@ -68,6 +68,11 @@ func (l *link) beginShutdown(timeout time.Duration) error {
 		return ErrSockClosed
 	}
 	l.stopping = true
+	if timeout == 0 { // no time for what is under way, but what was sent is still written, as Close does
+		l.mu.Unlock()
+		l.closeNow()
+		return nil
+	}
 	l.told = l.peerSaid().goaway
 	told := l.told
 	if timeout >= 0 {
