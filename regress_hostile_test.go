@@ -329,7 +329,7 @@ func TestClaimedSizeTakesNoMemory(t *testing.T) {
 	for _, limits := range []*gotalk.Limits{nil, {StreamRequests: 5, MaxPayload: 1<<32 - 1}} {
 		for _, claim := range claims {
 			for _, transport := range []string{"tcp", "websocket", "client"} {
-				synctest.Test(t, func(t *testing.T) {
+				take := func(t *testing.T) (took int64) {
 					var s *testServer
 					if transport != "client" {
 						s = startServer(t, newPipeListener(), transport == "websocket", h, limits)
@@ -350,7 +350,7 @@ func TestClaimedSizeTakesNoMemory(t *testing.T) {
 						peers = append(peers, p)
 					}
 					synctest.Wait()
-					took := allocated(func() {
+					return allocated(func() {
 						for _, p := range peers {
 							p.say(claim, "x")
 							if p.w.ws {
@@ -359,8 +359,13 @@ func TestClaimedSizeTakesNoMemory(t *testing.T) {
 						}
 						synctest.Wait()
 					})
-					require.Less(t, took, int64(1<<20), "%q to %s", claim, transport)
-				})
+				}
+				const most = 1 << 20
+				took := int64(most)
+				for try := 0; took >= most && try < 5; try++ { // what tests before this one have left may take some too
+					synctest.Test(t, func(t *testing.T) { took = take(t) })
+				}
+				require.Less(t, took, int64(most), "%q to %s", claim, transport)
 			}
 		}
 	}
