@@ -168,15 +168,6 @@ func (l *link) onResultPart(h *header, c *call, into []byte) (payload []byte, wh
 	return nil, false, nil
 }
 
-// postCredit lets a peer that keeps to windows go on with parts that are put together: as far as they may go at all.
-func (l *link) postCredit(dir MsgType, id msgID, n uint32) {
-	if l.peerSaid().credit <= 0 {
-		return
-	}
-	payload := append(make([]byte, 0, creditSize), byte(dir), id[0], id[1], id[2], id[3])
-	l.post(&message{t: MsgTypeNotification, name: creditName, payload: appendHex8(payload, n)})
-}
-
 // snug returns b in memory that is not much more than it needs: memory was taken for what was expected, and only what has come
 // is counted.
 func snug(b []byte) []byte {

@@ -36,7 +36,7 @@ func (l *link) authorize(f func(*Sock) error) error {
 				logTo(errorLogger(), l.sock, "panic in Authorize: %v", recover())
 			}
 		}()
-		err, returned = l.mayConnect(f(l.sock)), true
+		err, returned = toldOf(l.sock, f(l.sock)), true
 	}()
 	if err == nil {
 		if err := l.greet(); err != nil {
@@ -49,16 +49,11 @@ func (l *link) authorize(f func(*Sock) error) error {
 	return err
 }
 
-// mayConnect returns what a peer is told of the error of a program's Authorize, nil if there is none.
-func (l *link) mayConnect(err error) *Error {
+// toldOf returns what a peer is told of the error of a program's Authorize, nil if there is none.
+func toldOf(s *Sock, err error) *Error {
 	if err == nil {
 		return nil
 	}
-	return toldOf(l.sock, err)
-}
-
-// toldOf returns what a peer is told of the error of a program's Authorize.
-func toldOf(s *Sock, err error) *Error {
 	var coded *Error
 	var panicked *PanicError
 	if errors.As(err, &coded) && !errors.As(err, &panicked) {

@@ -200,9 +200,17 @@ func (in *inbox) grant(least int64) {
 	if n <= 0 {
 		return
 	}
-	payload := append(make([]byte, 0, creditSize), byte(in.dir), in.id[0], in.id[1], in.id[2], in.id[3])
-	in.link.post(&message{t: MsgTypeNotification, name: creditName, payload: appendHex8(payload, uint32(n))})
+	in.link.postCredit(in.dir, in.id, uint32(n))
 	runtime.Gosched() // or else the one who writes it has to wait until we do
+}
+
+// postCredit lets a peer that keeps to windows send n bytes more.
+func (l *link) postCredit(dir MsgType, id msgID, n uint32) {
+	if l.peerSaid().credit <= 0 {
+		return
+	}
+	payload := append(make([]byte, 0, creditSize), byte(dir), id[0], id[1], id[2], id[3])
+	l.post(&message{t: MsgTypeNotification, name: creditName, payload: appendHex8(payload, n)})
 }
 
 // growLocked says by how much to change a grant of n bytes, to make the window larger or smaller.
